@@ -1,0 +1,124 @@
+#include "http/headers.h"
+
+#include <array>
+
+#include "base/strings.h"
+
+namespace postern::http {
+namespace {
+
+struct KnownName {
+  std::string_view text;
+  HeaderName id;
+};
+
+constexpr std::array kKnown = {
+#define POSTERN_HEADER(name, text) KnownName{text, HeaderName::name},
+#include "http/header_names.inc"
+#undef POSTERN_HEADER
+};
+
+// Open addressing over (length, first, last, middle letter); built at compile time, so a lookup is one probe or two.
+constexpr std::size_t kSlots = 256;
+
+constexpr std::size_t slot_of(std::string_view name) noexcept {
+  const auto letter = [&](std::size_t i) { return static_cast<std::size_t>(static_cast<unsigned char>(name[i]) | 0x20); };
+  return (name.size() * 7 + letter(0) * 13 + letter(name.size() - 1) * 31 + letter(name.size() / 2) * 57) % kSlots;
+}
+
+constexpr auto kTable = [] {
+  std::array<std::uint8_t, kSlots> table{};
+  for (std::size_t i = 0; i < kKnown.size(); ++i) {
+    std::size_t slot = slot_of(kKnown[i].text);
+    while (table[slot] != 0) slot = (slot + 1) % kSlots;
+    table[slot] = static_cast<std::uint8_t>(i + 1);
+  }
+  return table;
+}();
+
+constexpr char fold_alias(char c) noexcept { return c == '_' || c == '.' ? '-' : ascii_lower(c); }
+
+}  // namespace
+
+HeaderName lookup_header_name(std::string_view name) noexcept {
+  if (name.empty()) return HeaderName::other;
+  for (std::size_t slot = slot_of(name); kTable[slot] != 0; slot = (slot + 1) % kSlots) {
+    const KnownName& known = kKnown[kTable[slot] - 1u];
+    if (iequals(known.text, name)) return known.id;
+  }
+  return HeaderName::other;
+}
+
+std::string_view header_text(HeaderName name) noexcept {
+  return name == HeaderName::other ? std::string_view() : kKnown[static_cast<std::size_t>(name) - 1].text;
+}
+
+bool is_alias_of(std::string_view candidate, std::string_view name) noexcept {
+  if (candidate.size() != name.size()) return false;
+  for (std::size_t i = 0; i < name.size(); ++i) {
+    if (fold_alias(candidate[i]) != fold_alias(name[i])) return false;
+  }
+  return true;
+}
+
+void Headers::append(std::string_view name, std::string_view value, HeaderName id) {
+  if (size_ == capacity_) grow();
+  data()[size_++] = Field{name, value, id};
+}
+
+void Headers::grow() {
+  auto bigger = std::make_unique<Field[]>(capacity_ * 2);
+  for (std::size_t i = 0; i < size_; ++i) bigger[i] = data()[i];
+  heap_ = std::move(bigger);
+  capacity_ *= 2;
+}
+
+const Field* Headers::find(HeaderName id) const noexcept {
+  for (const Field& field : *this) {
+    if (field.id == id) return &field;
+  }
+  return nullptr;
+}
+
+const Field* Headers::find(std::string_view name) const noexcept {
+  for (const Field& field : *this) {
+    if (iequals(field.name, name)) return &field;
+  }
+  return nullptr;
+}
+
+std::size_t Headers::count(HeaderName id) const noexcept {
+  std::size_t n = 0;
+  for (const Field& field : *this) n += field.id == id;
+  return n;
+}
+
+std::size_t Headers::count(std::string_view name) const noexcept {
+  std::size_t n = 0;
+  for (const Field& field : *this) n += iequals(field.name, name);
+  return n;
+}
+
+std::string_view Headers::value(HeaderName id) const noexcept {
+  const Field* const field = find(id);
+  return field ? field->value : std::string_view();
+}
+
+std::size_t Headers::remove(HeaderName id) noexcept {
+  return remove_if([id](const Field& field) { return field.id == id; });
+}
+
+std::size_t Headers::remove(std::string_view name) noexcept {
+  return remove_if([name](const Field& field) { return iequals(field.name, name); });
+}
+
+std::size_t Headers::remove_aliases_of(std::string_view name) noexcept {
+  return remove_if([name](const Field& field) { return is_alias_of(field.name, name); });
+}
+
+void Headers::set(std::string_view name, std::string_view value) {
+  remove(name);
+  append(name, value);
+}
+
+}  // namespace postern::http

@@ -1,0 +1,47 @@
+// The heads of a request and a response, whatever the protocol version that carried them. All views borrow from the
+// connection's head buffer or the exchange's arena.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "http/headers.h"
+
+namespace postern::http {
+
+enum class Method : std::uint8_t { other, get, head, post, put, delete_, options, patch, trace, connect };
+
+// RFC 9110 9.2.2.
+[[nodiscard]] constexpr bool is_idempotent(Method method) noexcept {
+  return method == Method::get || method == Method::head || method == Method::put || method == Method::delete_ ||
+         method == Method::options || method == Method::trace;
+}
+
+enum class Version : std::uint8_t { http_1_0, http_1_1, http_2 };
+
+// How the length of a body is known (RFC 9112 6.3).
+enum class Framing : std::uint8_t { none, length, chunked, until_close };
+
+struct RequestHead {
+  Method method = Method::other;
+  Version version = Version::http_1_1;
+  Framing framing = Framing::none;
+  bool keep_alive = true;        // what the sender asked for (version and Connection)
+  bool expect_continue = false;  // Expect: 100-continue was sent
+  std::uint64_t content_length = 0;  // with Framing::length
+  std::string_view method_text;
+  std::string_view target;  // raw request-target; http/target.h makes the canonical one
+  Headers headers;
+};
+
+struct ResponseHead {
+  int status = 0;
+  Version version = Version::http_1_1;
+  Framing framing = Framing::none;
+  bool keep_alive = true;
+  std::uint64_t content_length = 0;
+  std::string_view reason;
+  Headers headers;
+};
+
+}  // namespace postern::http
