@@ -1,0 +1,275 @@
+// Config: the whole configuration as plain structs, checked and complete: every default is filled in, every name
+// resolves, every secret is read. Built by load(); immutable afterwards, shared by all loops as shared_ptr<const Config>.
+//
+// Durations are nanoseconds (platform/clock.h), sizes are bytes. Addresses and networks are text whose form is checked;
+// resolving and parsing them is the work of the rooms that use them. `document` keeps the tree alive that PolicyUse
+// points into.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "config/node.h"
+#include "config/secret.h"
+#include "platform/clock.h"
+
+namespace postern::config {
+
+class Diagnostics;
+class Schema;
+
+inline constexpr std::uint64_t kUnlimited = std::numeric_limits<std::uint64_t>::max();
+
+// "host:port", "[::1]:8080" or "unix:/path".
+struct Address {
+  enum class Kind : std::uint8_t { tcp, unix_socket };
+  Kind kind = Kind::tcp;
+  std::string host;  // tcp: lower-case name or IP address, IPv6 without brackets
+  std::uint16_t port = 0;
+  std::string path;  // unix_socket: absolute
+  std::string text;  // as written, for messages
+};
+
+// How much a client may ask for. The gateway's values are the defaults of each listener.
+struct Limits {
+  std::uint32_t max_header_count = 100;
+  std::uint64_t max_header_bytes = 32 * 1024;      // all fields of one head
+  std::uint64_t max_target_length = 8 * 1024;
+  std::uint64_t max_body_size = 10 * 1024 * 1024;  // kUnlimited after `max_body_size: unlimited`
+  Duration header_timeout = std::chrono::seconds(10);      // first byte to complete head
+  Duration idle_timeout = std::chrono::seconds(75);        // between requests
+  Duration body_idle_timeout = std::chrono::seconds(30);   // without one body byte
+  std::uint64_t body_min_rate = 256;                       // bytes/s, averaged over body_idle_timeout; 0: off
+  Duration write_idle_timeout = std::chrono::seconds(30);  // client takes nothing of the response
+  std::uint32_t max_connections = 65'536;                  // open client connections of one listener, all loops
+  std::uint32_t max_requests_per_connection = 10'000;
+};
+
+enum class ProxyProtocol : std::uint8_t {
+  off,
+  v2,  // required from every peer in trusted_proxies; other peers are refused
+};
+
+struct ListenerConfig {
+  Address address;
+  ProxyProtocol proxy_protocol = ProxyProtocol::off;
+  Limits limits;                             // the gateway's, with this listener's overrides
+  std::vector<std::string> trusted_proxies;  // CIDR; this listener's, else the gateway's
+  Position position;
+};
+
+struct ObserveConfig {
+  Address address;
+};
+
+struct AdminConfig {
+  std::string socket;  // path
+};
+
+enum class Level : std::uint8_t { gateway, origin, route };
+
+// One step of a policies list. `options` is never null: `- api_key` has an empty mapping. It satisfies the policy's
+// schema; the policy's factory turns it into the policy's own struct.
+struct PolicyUse {
+  std::string name;
+  const Node* options = nullptr;
+  Position position;
+  Level level = Level::gateway;
+};
+
+// Inherited policies that are dropped here.
+struct Without {
+  std::vector<std::string> names;
+  std::string reason;
+};
+
+// One address that an origin can be reached at.
+struct EndpointConfig {
+  Address address;
+  std::string authority;  // for the Host field under HostMode::origin: "orders.internal:8080", "localhost" for unix
+  std::string url;        // as written
+};
+
+enum class HostMode : std::uint8_t {
+  origin,    // the endpoint's authority
+  preserve,  // what the client sent
+  name,      // OriginConfig::host_name
+};
+
+enum class Balance : std::uint8_t { round_robin, least_request };
+
+struct OriginTimeouts {
+  Duration connect = std::chrono::seconds(5);
+  Duration first_byte = std::chrono::seconds(30);  // request sent to response head
+  Duration idle = std::chrono::seconds(60);        // no byte in either direction during a response or a WebSocket
+};
+
+struct PoolConfig {
+  std::uint32_t max_idle = 64;         // per loop and endpoint
+  Duration idle_timeout = std::chrono::seconds(30);
+  std::uint32_t max_connections = 0;   // per endpoint, all loops; 0: no limit, nobody waits
+  Duration max_lifetime = std::chrono::hours(1);
+};
+
+struct RetryConfig {
+  std::uint32_t attempts = 2;        // in total; 1: no retries
+  std::uint32_t budget_percent = 20; // retries per requests, over the last seconds
+};
+
+struct EjectionConfig {
+  std::uint32_t consecutive_failures = 5;  // 0: off
+  Duration base_time = std::chrono::seconds(30);
+  std::uint32_t max_percent = 50;          // of the endpoints
+};
+
+struct HealthConfig {
+  std::string path;
+  Duration interval = std::chrono::seconds(10);
+  Duration timeout = std::chrono::seconds(2);
+  std::uint32_t healthy_threshold = 2;
+  std::uint32_t unhealthy_threshold = 3;
+  std::vector<int> expected_status;  // empty: any 2xx
+};
+
+enum class SecretPrefix : std::uint8_t { raw, bearer };
+
+// RFC 9110 5.6.2 token as header name; the value is legal in a field.
+struct SharedSecretConfig {
+  struct Next {
+    Secret value;
+    WallTime switch_at;  // from this moment on `value` is sent instead
+  };
+  std::string header;
+  SecretPrefix prefix = SecretPrefix::raw;  // bearer: "Bearer " + value
+  Secret value;
+  std::optional<Next> next;
+};
+
+struct IdentityUse {
+  std::string method;  // "shared_secret"
+  std::variant<SharedSecretConfig> config;
+  Position position;
+};
+
+// Permission to send identity in clear over a network, until it expires.
+struct InsecureConfig {
+  std::string reason;
+  WallTime until;
+};
+
+struct OriginConfig {
+  std::string name;
+  std::vector<EndpointConfig> endpoints;  // at least one
+  HostMode host_mode = HostMode::origin;
+  std::string host_name;
+  Balance balance = Balance::round_robin;
+  OriginTimeouts timeouts;
+  PoolConfig pool;
+  RetryConfig retries;
+  EjectionConfig ejection;
+  std::optional<HealthConfig> health;
+  std::vector<IdentityUse> identity;
+  std::optional<InsecureConfig> insecure;
+  std::vector<PolicyUse> policies;
+  Without without;                          // of the gateway's policies
+  std::vector<std::string> allow_headers;   // override headers that may pass, lower-case
+  Position position;
+};
+
+struct RouteMatch {
+  std::string host;  // "" any; "api.example.com"; "*.example.com"; lower-case
+  std::string path;  // "/orders/{id}", "/files/*"
+  std::vector<std::string> methods;  // empty: any
+};
+
+enum class Access : std::uint8_t { authenticated, open_to_public };
+
+struct RouteConfig {
+  std::string name;  // given, or made from the match: "GET,POST api.example.com/orders/{id}"
+  RouteMatch match;
+  std::string origin;               // "" if the route answers by itself
+  std::size_t origin_index = 0;     // into Config::origins, if origin is not ""
+  std::optional<PolicyUse> answer;  // `respond:` or `redirect:` on the route; runs as its last inbound policy
+  std::vector<PolicyUse> policies;
+  Without without;                  // of the gateway's and the origin's policies
+  Access access = Access::authenticated;  // `public: true`
+  Position position;
+};
+
+struct AccessLogConfig {
+  enum class Sink : std::uint8_t { off, standard_output, standard_error, file };
+  enum class QueryValues : std::uint8_t { redact, keep };
+  Sink sink = Sink::standard_output;
+  std::string path;  // Sink::file
+  QueryValues query_values = QueryValues::redact;
+};
+
+struct ConsumersConfig {
+  std::string file;      // hashed keys kept by hand; "" none
+  std::string database;  // SQLite
+};
+
+struct Config {
+  int version = 1;
+  std::vector<ListenerConfig> listeners;  // at least one
+  std::optional<ObserveConfig> observe;
+  AdminConfig admin;
+  unsigned workers = 0;  // loops; 0: as many as the CPU quota allows
+  std::string state_directory;
+  Duration drain = std::chrono::seconds(30);
+  Limits limits;
+  std::vector<std::string> trusted_proxies;  // CIDR
+  std::vector<PolicyUse> policies;
+  std::vector<OriginConfig> origins;
+  std::vector<RouteConfig> routes;
+  AccessLogConfig access_log;
+  ConsumersConfig consumers;
+
+  std::shared_ptr<const Document> document;
+};
+
+// Paths for what the file does not name.
+struct DefaultPaths {
+  std::string admin_socket = "/run/postern/admin.sock";
+  std::string state_directory = "/var/lib/postern";
+};
+// Root and services: /run/postern and /var/lib/postern, or what systemd says in $RUNTIME_DIRECTORY and
+// $STATE_DIRECTORY. Other users: $XDG_RUNTIME_DIR/postern and $XDG_STATE_HOME (else ~/.local/state)/postern.
+[[nodiscard]] DefaultPaths default_paths(const Environment& environment, unsigned user_id);
+
+// Everything load() depends on. All references outlive the call only.
+struct LoadInput {
+  std::string file;       // name for messages; ".json" at its end asks for strict JSON
+  std::string_view text;  // whole content
+  const Schema& schema;   // config/schema.h
+  SecretSources secrets;
+  WallTime now;           // judges `insecure.until` and `switch_at`
+  DefaultPaths paths;
+  // Policies that authenticate a consumer; a route without one of them must be `public: true`.
+  std::vector<std::string> authenticating_policies;
+};
+
+// nullptr if diagnostics has errors afterwards. Warnings do not stop it. `diagnostics` keeps no reference to the tree
+// afterwards unless load succeeded, in which case it may be used for later checks while the Config lives.
+[[nodiscard]] std::shared_ptr<const Config> load(const LoadInput& input, Diagnostics& diagnostics);
+
+// The policies that run for `route`, in the order gateway, origin, route, `without` applied. Valid while config lives.
+[[nodiscard]] std::vector<const PolicyUse*> effective_policies(const Config& config, const RouteConfig& route);
+
+// Names of header fields that identity methods of any origin set, in the form of fold_header_name(); no policy may set,
+// rewrite or read from the client a field whose folded name is among them.
+[[nodiscard]] std::vector<std::string> reserved_headers(const Config& config);
+// Lower-case, '_' and '.' as '-': names that some origin could take for each other fold to the same text.
+[[nodiscard]] std::string fold_header_name(std::string_view name);
+
+// What a reload changes, one line each, in document order: "~ origins.orders.timeouts.connect: 5s -> 2s",
+// "+ routes[3] ...", "- ...". Secrets appear as "changed" only.
+[[nodiscard]] std::vector<std::string> describe_changes(const Config& before, const Config& after);
+
+}  // namespace postern::config

@@ -1,0 +1,93 @@
+// Secret: bytes that must never be printed, logged or copied by accident; and the references by which a configuration
+// names them: ${env:NAME}, ${file:/path}, ${cred:name} (systemd credential, in $CREDENTIALS_DIRECTORY).
+//
+// A secret has no default and is never written into the file itself. Messages about a secret name its reference, never
+// its value or its length.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace postern::config {
+
+class Node;
+class Diagnostics;
+
+// Owns its bytes; they are wiped when it is destroyed or moved from. Const after construction, so it may be read by all
+// loops.
+class Secret {
+ public:
+  Secret() = default;
+  explicit Secret(std::string_view bytes);
+  Secret(const Secret&) = delete;
+  Secret& operator=(const Secret&) = delete;
+  Secret(Secret&& other) noexcept;
+  Secret& operator=(Secret&& other) noexcept;
+  ~Secret();
+
+  // The only way to the bytes; valid until the Secret is moved or destroyed. Never NUL-terminated.
+  [[nodiscard]] std::string_view reveal() const noexcept [[clang::lifetimebound]] { return {bytes_.get(), size_}; }
+  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+  [[nodiscard]] Secret clone() const { return Secret(reveal()); }
+  // Constant time for equal lengths.
+  [[nodiscard]] bool equals(const Secret& other) const noexcept;
+
+ private:
+  void wipe() noexcept;
+  std::unique_ptr<char[]> bytes_;
+  std::size_t size_ = 0;
+};
+
+// What a Secret looks like to fmt, iostreams and GoogleTest.
+[[nodiscard]] constexpr std::string_view format_as(const Secret&) noexcept { return "[secret]"; }
+
+// The process environment as it was at start; tests use a map.
+class Environment {
+ public:
+  virtual ~Environment() = default;
+  [[nodiscard]] virtual std::optional<std::string> get(std::string_view name) const = 0;
+};
+
+// Reads small whole files. `problem` explains a failure in words of the operating system.
+class FileReader {
+ public:
+  struct Outcome {
+    std::optional<std::string> content;
+    std::string problem;
+  };
+  virtual ~FileReader() = default;
+  [[nodiscard]] virtual Outcome read(const std::string& path, std::size_t max_bytes) const = 0;
+};
+
+class ProcessEnvironment final : public Environment {
+ public:
+  [[nodiscard]] std::optional<std::string> get(std::string_view name) const override;
+};
+
+class DiskFileReader final : public FileReader {
+ public:
+  [[nodiscard]] Outcome read(const std::string& path, std::size_t max_bytes) const override;
+};
+
+// Where references are looked up. Both outlive the call they are passed to.
+struct SecretSources {
+  const Environment& environment;
+  const FileReader& files;
+};
+
+inline constexpr std::size_t kMinSecretBytes = 16;
+inline constexpr std::size_t kMaxSecretBytes = 16 * 1024;
+
+// Reads the secret that `node` refers to and checks that it can stand in a header field: at least kMinSecretBytes,
+// visible ASCII with inner spaces only, not one byte repeated. nullopt after saying why in `diagnostics`.
+[[nodiscard]] std::optional<Secret> resolve_secret(const Node& node, const SecretSources& sources,
+                                                   Diagnostics& diagnostics);
+
+// True for text that looks like a reference; such text in a field that is no secret is an error (it would be used
+// literally otherwise).
+[[nodiscard]] bool contains_reference(std::string_view text) noexcept;
+
+}  // namespace postern::config
