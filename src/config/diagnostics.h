@@ -43,6 +43,13 @@ struct Diagnostic {
   std::string fix;   // may be ""
 };
 
+// `text` from the file, made fit for a terminal: between backquotes, control characters and non-ASCII bytes as \xNN,
+// long text cut. Only for text that cannot be a secret.
+[[nodiscard]] std::string printable(std::string_view text);
+
+// The candidate nearest to a mistyped `word`; "" if none is near enough to be meant.
+[[nodiscard]] std::string_view nearest(std::string_view word, std::span<const std::string_view> candidates);
+
 class Diagnostics {
  public:
   // Later ones are counted, not kept: a hostile file does not fill the memory.
@@ -60,6 +67,8 @@ class Diagnostics {
   void error(Problem problem, Position at, std::string what, std::string fix = {});
   void warning(Problem problem, const Node& at, std::string what, std::string fix = {});
 
+  // True once nothing more is kept: expensive hints are not worth computing.
+  [[nodiscard]] bool full() const noexcept { return kept_.size() >= kMaxKept; }
   [[nodiscard]] bool has_errors() const noexcept { return errors_ != 0; }
   [[nodiscard]] std::size_t errors() const noexcept { return errors_; }
   [[nodiscard]] std::size_t warnings() const noexcept { return warnings_; }

@@ -34,8 +34,14 @@ struct Entry;
 
 class Node {
  public:
-  Node() = default;
-  Node(Kind kind, Position position) noexcept : kind_(kind), position_(position) {}
+  // Defined below Entry, which holds a Node.
+  Node() noexcept;
+  Node(Kind kind, Position position) noexcept;
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+  Node(Node&&) noexcept;
+  Node& operator=(Node&&) noexcept;
+  ~Node();
 
   [[nodiscard]] Kind kind() const noexcept { return kind_; }
   [[nodiscard]] Position position() const noexcept { return position_; }
@@ -74,6 +80,12 @@ struct Entry {
   Position key_position;
   Node value;
 };
+
+inline Node::Node() noexcept = default;
+inline Node::Node(Kind kind, Position position) noexcept : kind_(kind), position_(position) {}
+inline Node::Node(Node&&) noexcept = default;
+inline Node& Node::operator=(Node&&) noexcept = default;
+inline Node::~Node() = default;
 
 inline std::span<const Entry> Node::entries() const noexcept { return entries_; }
 
