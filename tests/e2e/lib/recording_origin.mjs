@@ -19,7 +19,7 @@ export class RecordingOrigin {
       else origin.server.listen(0, '127.0.0.1', resolve);
     });
     origin.port = path ? 0 : origin.server.address().port;
-    origin.url = path ? `unix:${path}` : `http://127.0.0.1:${origin.port}`;
+    origin.url = path ? `unix://${path}` : `http://127.0.0.1:${origin.port}`;
     onCleanup(() => origin.stop());
     return origin;
   }
