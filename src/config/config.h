@@ -271,5 +271,7 @@ struct LoadInput {
 // What a reload changes, one line each, in document order: "~ origins.orders.timeouts.connect: 5s -> 2s",
 // "+ routes[3] ...", "- ...". Secrets appear as "changed" only.
 [[nodiscard]] std::vector<std::string> describe_changes(const Config& before, const Config& after);
+// Paths of the secrets that come from the environment: fixed at process start, so a reload cannot renew them and says so.
+[[nodiscard]] std::vector<std::string> secrets_fixed_at_start(const Config& config);
 
 }  // namespace postern::config

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <numeric>
+#include <utility>
 
 #include "base/strings.h"
 
@@ -120,9 +122,14 @@ void Diagnostics::add(Severity severity, Problem problem, Position at, const Nod
 }
 
 std::vector<Diagnostic> Diagnostics::sorted() const {
-  std::vector<Diagnostic> out = kept_;
-  std::stable_sort(out.begin(), out.end(),
-                   [](const Diagnostic& a, const Diagnostic& b) { return a.position < b.position; });
+  std::vector<std::size_t> order(kept_.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::sort(order.begin(), order.end(), [this](std::size_t a, std::size_t b) {
+    return std::pair(kept_[a].position, a) < std::pair(kept_[b].position, b);
+  });
+  std::vector<Diagnostic> out;
+  out.reserve(order.size());
+  for (const std::size_t i : order) out.push_back(kept_[i]);
   return out;
 }
 

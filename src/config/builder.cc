@@ -1,0 +1,413 @@
+#include "config/builder.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "base/strings.h"
+#include "config/formats.h"
+#include "config/units.h"
+
+namespace postern::config {
+namespace {
+
+constexpr std::uint64_t kKiB = 1024;
+
+// Readers of one value: the target keeps its default if the node is missing or the schema has refused it.
+const Node* string_at(const Node* node, std::string_view key) {
+  const Node* const value = node ? node->find(key) : nullptr;
+  return value && value->is(Kind::string) ? value : nullptr;
+}
+void read(const Node* node, std::string_view key, std::string& out) {
+  if (const Node* const value = string_at(node, key)) out = value->text();
+}
+void read(const Node* node, std::string_view key, Duration& out) {
+  const Node* const value = string_at(node, key);
+  if (const auto duration = value ? parse_duration(value->text()) : std::nullopt) out = *duration;
+}
+void read(const Node* node, std::string_view key, std::uint32_t& out) {
+  const Node* const value = node ? node->find(key) : nullptr;
+  if (value && value->is(Kind::integer) && value->as_int() >= 0 && value->as_int() <= INT32_MAX) {
+    out = static_cast<std::uint32_t>(value->as_int());
+  }
+}
+void read_size(const Node* node, std::string_view key, std::uint64_t& out) {
+  const Node* const value = string_at(node, key);
+  if (!value) return;
+  if (value->text() == "unlimited") out = kUnlimited;
+  if (const auto size = parse_size(value->text())) out = *size;
+}
+void read(const Node* node, std::string_view key, std::vector<std::string>& out) {
+  const Node* const value = node ? node->find(key) : nullptr;
+  if (!value) return;
+  out.clear();
+  for (const Node& item : value->items()) out.emplace_back(item.text());
+}
+
+std::optional<Address> parse_address(std::string_view text) {
+  if (!matches_format(Format::address, text)) return std::nullopt;
+  Address address;
+  address.text = text;
+  if (text.starts_with("unix:")) {
+    address.kind = Address::Kind::unix_socket;
+    address.path = text.substr(5);
+    return address;
+  }
+  const auto parts = split_host_port(text);
+  address.host = to_lower(parts->host);
+  address.port = *parse_port(parts->port);
+  return address;
+}
+
+}  // namespace
+
+void Builder::build() {
+  const Node& root = document_.root();
+  read_gateway(root);
+  if (const Node* const listeners = root.find("listeners")) {
+    for (const Node& item : listeners->items()) read_listener(item);
+  }
+  read_policies(root.find("policies"), Level::gateway, config_.policies);
+  if (const Node* const origins = root.find("origins")) {
+    config_.origins.reserve(origins->entries().size());
+    for (const Entry& entry : origins->entries()) read_origin(entry);
+  }
+  if (const Node* const routes = root.find("routes")) {
+    config_.routes.reserve(routes->items().size());
+    for (const Node& item : routes->items()) read_route(item);
+  }
+}
+
+void Builder::read_gateway(const Node& root) {
+  read(&root, "workers", config_.workers);
+  config_.state_directory = input_.paths.state_directory;
+  read(&root, "state_directory", config_.state_directory);
+  read(&root, "drain", config_.drain);
+  read_limits(root.find("limits"), config_.limits);
+  read(&root, "trusted_proxies", config_.trusted_proxies);
+  config_.admin.socket = input_.paths.admin_socket;
+  read(root.find("admin"), "socket", config_.admin.socket);
+  if (const Node* const address = string_at(root.find("observe"), "address")) {
+    if (auto parsed = parse_address(address->text())) config_.observe = ObserveConfig{std::move(*parsed)};
+  }
+  if (const Node* const log = root.find("access_log")) read_access_log(*log);
+  config_.consumers.database = config_.state_directory + "/postern.db";
+  read(root.find("consumers"), "file", config_.consumers.file);
+  read(root.find("consumers"), "database", config_.consumers.database);
+}
+
+void Builder::check_size(const Node* node, std::string_view key, std::uint64_t least, std::uint64_t most) {
+  const Node* const value = string_at(node, key);
+  const auto size = value ? parse_size(value->text()) : std::nullopt;
+  if (!size || (*size >= least && *size <= most)) return;
+  diagnostics_.error(Problem::bad_value, *value, printable(value->text()) + " is out of range",
+                     fmt::format("write a size from {} to {}", format_size(least), format_size(most)));
+}
+
+void Builder::read_limits(const Node* node, Limits& limits) {
+  if (!node) return;
+  check_size(node, "max_header_bytes", kKiB, kKiB * kKiB);
+  check_size(node, "max_target_length", 64, 64 * kKiB);
+  read(node, "max_header_count", limits.max_header_count);
+  read_size(node, "max_header_bytes", limits.max_header_bytes);
+  read_size(node, "max_target_length", limits.max_target_length);
+  read_size(node, "max_body_size", limits.max_body_size);
+  read(node, "header_timeout", limits.header_timeout);
+  read(node, "idle_timeout", limits.idle_timeout);
+  read(node, "body_idle_timeout", limits.body_idle_timeout);
+  read_size(node, "body_min_rate", limits.body_min_rate);
+  read(node, "write_idle_timeout", limits.write_idle_timeout);
+  read(node, "max_connections", limits.max_connections);
+  read(node, "max_requests_per_connection", limits.max_requests_per_connection);
+}
+
+void Builder::read_listener(const Node& node) {
+  ListenerConfig listener;
+  listener.position = node.position();
+  listener.limits = config_.limits;
+  listener.trusted_proxies = config_.trusted_proxies;
+  if (const Node* const address = string_at(&node, "address")) {
+    if (auto parsed = parse_address(address->text())) listener.address = std::move(*parsed);
+  }
+  read_limits(node.find("limits"), listener.limits);
+  read(&node, "trusted_proxies", listener.trusted_proxies);
+  if (const Node* const proxy = string_at(&node, "proxy_protocol"); proxy && proxy->text() == "v2") {
+    listener.proxy_protocol = ProxyProtocol::v2;
+    if (listener.trusted_proxies.empty()) {
+      diagnostics_.error(Problem::ambiguous, *proxy, "nobody is trusted to send a PROXY header",
+                         "list the networks of your load balancer in trusted_proxies");
+    }
+  }
+  config_.listeners.push_back(std::move(listener));
+}
+
+void Builder::read_access_log(const Node& node) {
+  AccessLogConfig& log = config_.access_log;
+  std::string path = "stdout";
+  read(&node, "path", path);
+  if (path == "off") {
+    log.sink = AccessLogConfig::Sink::off;
+  } else if (path == "stderr") {
+    log.sink = AccessLogConfig::Sink::standard_error;
+  } else if (path != "stdout") {
+    log.sink = AccessLogConfig::Sink::file;
+    log.path = path;
+  }
+  const Node* const values = string_at(&node, "query_values");
+  if (values && values->text() == "keep") log.query_values = AccessLogConfig::QueryValues::keep;
+}
+
+void Builder::read_policies(const Node* node, Level level, std::vector<PolicyUse>& out) {
+  if (!node) return;
+  for (const Node& item : node->items()) {
+    if (item.is(Kind::string)) {
+      out.push_back({std::string(item.text()), &document_.add_empty_mapping(item.position()), item.position(), level});
+    } else if (item.entries().size() == 1) {
+      const Entry& entry = item.entries()[0];
+      out.push_back({std::string(entry.key), &entry.value, entry.key_position, level});
+    }
+  }
+}
+
+void Builder::read_without(const Node& node, Without& out) {
+  read(&node, "without", out.names);
+  read(&node, "reason", out.reason);
+  const Node* const without = node.find("without");
+  const Node* const reason = node.find("reason");
+  if (without && !reason) {
+    diagnostics_.error(Problem::without, *without, "`without` has no `reason`", "add `reason: ...` beside it");
+  } else if (reason && !without) {
+    diagnostics_.error(Problem::without, *reason, "`reason` has nothing to explain: there is no `without` here",
+                       "remove it, or write it as a comment");
+  }
+}
+
+void Builder::read_origin(const Entry& entry) {
+  const Node& node = entry.value;
+  OriginConfig origin;
+  origin.name = entry.key;
+  origin.position = entry.key_position;
+  if (node.is(Kind::mapping)) {
+    read_endpoints(node, origin);
+    read_host(node, origin);
+    if (const Node* const balance = string_at(&node, "balance"); balance && balance->text() == "least_request") {
+      origin.balance = Balance::least_request;
+    }
+    read_tuning(node, origin);
+    read_health(node, origin);
+    if (const Node* const identity = node.find("identity")) {
+      for (const Node& item : identity->items()) read_identity(item, origin);
+    }
+    read_insecure(node, origin);
+    read_policies(node.find("policies"), Level::origin, origin.policies);
+    read_without(node, origin.without);
+    read(&node, "allow_headers", origin.allow_headers);
+    for (std::string& name : origin.allow_headers) name = to_lower(name);
+  }
+  config_.origins.push_back(std::move(origin));
+}
+
+void Builder::read_endpoints(const Node& node, OriginConfig& origin) {
+  const Node* const url = node.find("url");
+  const Node* const endpoints = node.find("endpoints");
+  if (url && endpoints) {
+    diagnostics_.error(Problem::ambiguous, *endpoints, "both `url` and `endpoints` are given", "keep one of them");
+  } else if (!url && !endpoints) {
+    diagnostics_.error(Problem::missing_key, node, "key `url` is missing",
+                       "write `url: http://host:port`, or several under `endpoints:`");
+  }
+  if (url) read_endpoint(*url, origin);
+  if (!endpoints) return;
+  for (const Node& item : endpoints->items()) read_endpoint(item, origin);
+}
+
+void Builder::read_endpoint(const Node& node, OriginConfig& origin) {
+  const auto parts = node.is(Kind::string) ? split_url(node.text()) : std::nullopt;
+  if (!parts) return;
+  if (parts->scheme == "https" || parts->scheme == "service") {
+    diagnostics_.error(Problem::not_built, node, fmt::format("{}:// is not built yet", parts->scheme),
+                       parts->scheme == "https" ? "TLS to origins comes with a later version"
+                                                : "tunnels come with a later version");
+    return;
+  }
+  EndpointConfig endpoint;
+  endpoint.url = node.text();
+  endpoint.address.text = node.text();
+  if (parts->scheme == "unix") {
+    endpoint.address.kind = Address::Kind::unix_socket;
+    endpoint.address.path = parts->path;
+    endpoint.authority = "localhost";
+  } else {
+    endpoint.address.host = to_lower(parts->host.host);
+    const auto port = parts->host.port.empty() ? std::optional<std::uint16_t>(80) : parse_port(parts->host.port);
+    endpoint.address.port = port.value_or(80);
+    endpoint.authority = to_lower(parts->authority);
+    if (endpoint.authority.ends_with(":80")) endpoint.authority.resize(endpoint.authority.size() - 3);
+  }
+  origin.endpoints.push_back(std::move(endpoint));
+}
+
+void Builder::read_host(const Node& node, OriginConfig& origin) {
+  const Node* const host = string_at(&node, "host");
+  if (!host || host->text() == "origin") return;
+  if (host->text() == "preserve") {
+    origin.host_mode = HostMode::preserve;
+    return;
+  }
+  const std::array<std::string_view, 2> words = {"origin", "preserve"};
+  const std::string_view hint = nearest(host->text(), words);
+  // A name without a dot, one slip away from a mode, is far more likely to be the mode.
+  if (!hint.empty() && host->text().find('.') == std::string_view::npos) {
+    diagnostics_.warning(Problem::ambiguous, *host, printable(host->text()) + " is taken for a host name",
+                         fmt::format("did you mean `{}`?", hint));
+  }
+  origin.host_mode = HostMode::name;
+  origin.host_name = to_lower(host->text());
+}
+
+void Builder::read_tuning(const Node& node, OriginConfig& origin) {
+  const Node* const timeouts = node.find("timeouts");
+  read(timeouts, "connect", origin.timeouts.connect);
+  read(timeouts, "first_byte", origin.timeouts.first_byte);
+  read(timeouts, "idle", origin.timeouts.idle);
+  const Node* const pool = node.find("pool");
+  read(pool, "max_idle", origin.pool.max_idle);
+  read(pool, "idle_timeout", origin.pool.idle_timeout);
+  read(pool, "max_connections", origin.pool.max_connections);
+  read(pool, "max_lifetime", origin.pool.max_lifetime);
+  const Node* const retries = node.find("retries");
+  read(retries, "attempts", origin.retries.attempts);
+  read(retries, "budget_percent", origin.retries.budget_percent);
+  const Node* const ejection = node.find("ejection");
+  read(ejection, "consecutive_failures", origin.ejection.consecutive_failures);
+  read(ejection, "base_time", origin.ejection.base_time);
+  read(ejection, "max_percent", origin.ejection.max_percent);
+}
+
+void Builder::read_health(const Node& node, OriginConfig& origin) {
+  const Node* const health = node.find("health");
+  if (!health || !health->is(Kind::mapping)) return;
+  HealthConfig config;
+  read(health, "path", config.path);
+  read(health, "interval", config.interval);
+  read(health, "timeout", config.timeout);
+  read(health, "healthy_threshold", config.healthy_threshold);
+  read(health, "unhealthy_threshold", config.unhealthy_threshold);
+  if (const Node* const statuses = health->find("expected_status")) {
+    for (const Node& item : statuses->items()) config.expected_status.push_back(static_cast<int>(item.as_int()));
+  }
+  if (config.timeout > config.interval) {
+    const Node* const at = health->find("timeout");
+    diagnostics_.error(Problem::ambiguous, at ? *at : *health,
+                       fmt::format("timeout ({}) is longer than interval ({})", format_duration(config.timeout),
+                                   format_duration(config.interval)),
+                       "a check must end before the next one starts");
+  }
+  origin.health = std::move(config);
+}
+
+void Builder::read_identity(const Node& node, OriginConfig& origin) {
+  if (node.entries().size() != 1) return;
+  const Entry& entry = node.entries()[0];
+  if (entry.key == "shared_secret" && entry.value.is(Kind::mapping)) read_shared_secret(entry.value, origin);
+}
+
+void Builder::read_shared_secret(const Node& node, OriginConfig& origin) {
+  SharedSecretConfig config;
+  if (const Node* const header = string_at(&node, "header")) {
+    check_identity_header(*header, origin);
+    config.header = header->text();
+  }
+  if (const Node* const prefix = string_at(&node, "prefix"); prefix && prefix->text() == "bearer") {
+    config.prefix = SecretPrefix::bearer;
+  }
+  if (const Node* const value = string_at(&node, "value")) {
+    if (auto secret = resolve_secret(*value, input_.secrets, diagnostics_)) config.value = std::move(*secret);
+  }
+  const Node* const next = node.find("next");
+  const Node* const next_value = string_at(next, "value");
+  const Node* const switch_at = string_at(next, "switch_at");
+  const auto when = switch_at ? parse_timestamp(switch_at->text()) : std::nullopt;
+  if (next_value && when) {
+    auto secret = resolve_secret(*next_value, input_.secrets, diagnostics_);
+    if (secret && secret->equals(config.value)) {
+      diagnostics_.error(Problem::bad_value, *next_value, "the next secret is the same as the current one",
+                         "make a new one with: openssl rand -hex 32");
+    }
+    if (secret) config.next = SharedSecretConfig::Next{std::move(*secret), *when};
+    if (*when <= input_.now) {
+      diagnostics_.warning(Problem::ambiguous, *switch_at, "this time is past: the next secret is the one in use",
+                           "make it the `value`, and remove `next`");
+    }
+  }
+  origin.identity.push_back({"shared_secret", std::move(config), node.position()});
+}
+
+void Builder::check_identity_header(const Node& node, const OriginConfig& origin) {
+  // Fields that belong to one connection, frame the message, or are rebuilt by the gateway itself.
+  constexpr std::array<std::string_view, 25> kTaken = {
+      "connection",       "keep-alive",        "proxy-connection", "te",                "trailer",
+      "transfer-encoding", "upgrade",          "content-length",   "host",              "expect",
+      "http2-settings",   "via",               "forwarded",        "x-forwarded-for",   "x-forwarded-host",
+      "x-forwarded-port", "x-forwarded-proto", "x-request-id",     "content-type",      "content-encoding",
+      "date",             "cookie",            "range",            "accept",            "user-agent"};
+  const std::string folded = fold_header_name(node.text());
+  if (std::find(kTaken.begin(), kTaken.end(), folded) != kTaken.end()) {
+    diagnostics_.error(Problem::reserved_header, node, printable(node.text()) + " has another meaning in HTTP",
+                       "use a name of your own, such as X-Backend-Secret, or Authorization");
+  }
+  for (const IdentityUse& other : origin.identity) {
+    const auto* const shared = std::get_if<SharedSecretConfig>(&other.config);
+    if (shared && fold_header_name(shared->header) == folded) {
+      diagnostics_.error(Problem::duplicate, node, "another identity of this origin uses the same header field",
+                         "give each its own");
+    }
+  }
+}
+
+void Builder::read_insecure(const Node& node, OriginConfig& origin) {
+  const Node* const insecure = node.find("insecure");
+  const Node* const until = string_at(insecure, "until");
+  const auto day = until ? parse_date(until->text()) : std::nullopt;
+  if (!day) return;
+  InsecureConfig config;
+  read(insecure, "reason", config.reason);
+  config.until = *day + std::chrono::days(1);  // the named day is the last one
+  if (config.until <= input_.now) {
+    diagnostics_.error(Problem::insecure, *until, "the exception has expired",
+                       "protect the connection, or decide again and move the date");
+  } else if (*day - input_.now > std::chrono::days(90)) {
+    diagnostics_.error(Problem::insecure, *until, "more than 90 days ahead",
+                       "choose an earlier date: an exception is to be decided again");
+  }
+  origin.insecure = std::move(config);
+}
+
+void Builder::read_route(const Node& node) {
+  RouteConfig route;
+  route.position = node.position();
+  if (const Node* const match = node.find("match")) {
+    read(match, "host", route.match.host);
+    route.match.host = to_lower(route.match.host);
+    read(match, "path", route.match.path);
+    read(match, "methods", route.match.methods);
+  }
+  read(&node, "name", route.name);
+  if (route.name.empty()) {
+    const std::string methods = fmt::format("{}", fmt::join(route.match.methods, ","));
+    route.name = methods + (methods.empty() ? "" : " ") + route.match.host + route.match.path;
+  }
+  read(&node, "origin", route.origin);
+  for (const std::string_view key : {"respond", "redirect"}) {
+    const Entry* const entry = node.find_entry(key);
+    if (entry) route.answer = PolicyUse{std::string(key), &entry->value, entry->key_position, Level::route};
+  }
+  read_policies(node.find("policies"), Level::route, route.policies);
+  read_without(node, route.without);
+  const Node* const open = node.find("public");
+  if (open && open->is(Kind::boolean) && open->as_bool()) route.access = Access::open_to_public;
+  config_.routes.push_back(std::move(route));
+}
+
+}  // namespace postern::config
