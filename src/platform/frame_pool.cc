@@ -11,8 +11,8 @@ constexpr bool kPooled = false;
 constexpr bool kPooled = true;
 #endif
 
-constexpr std::size_t kGrain = 64;
-constexpr std::size_t kClasses = 64;        // up to 4 KiB
+constexpr std::size_t kGrain = 128;
+constexpr std::size_t kClasses = 128;  // up to 16 KiB: handle_request()'s frame holds a whole Exchange
 constexpr unsigned kMaxCachedPerClass = 256;
 
 struct FreeFrame {

@@ -1,0 +1,272 @@
+#include "gateway/origin_exchange.h"
+
+#include <utility>
+
+#include "gateway/splice.h"
+#include "http/h1/serialize.h"
+#include "http/hop_by_hop.h"
+#include "http/websocket.h"
+
+namespace postern::gateway {
+namespace {
+
+constexpr int kMaxInterimResponses = 16;
+
+}  // namespace
+
+OriginExchange::OriginExchange(LoopContext& context, LoopOrigin& origin, http::Exchange& exchange,
+                               http::Downstream& client, const http::ReservedNames& reserved)
+    : context_(context),
+      origin_(origin),
+      exchange_(exchange),
+      client_(client),
+      reserved_(reserved),
+      interrupter_(*this),
+      uploads_(context.exceptions) {}
+
+OriginExchange::~OriginExchange() {
+  if (endpoint_) endpoint_->in_flight.fetch_sub(1, std::memory_order_relaxed);
+}
+
+Task<Result<void>> OriginExchange::request() {
+  const origins::Origin& origin = *origin_.origin;
+  if (!origin.usable(exchange_.started_wall)) co_return fail(Code::insecure_expired, Side::gateway);
+  upgrade_ = exchange_.request.headers.find(http::HeaderName::upgrade) != nullptr;
+  origin_.refresh(context_);
+  endpoints_ = origin_.endpoints;
+  origin.state->budget().on_request();
+  bool fresh_connection = false;
+  for (;;) {
+    ++facts_.attempts;
+    Result<void> outcome = co_await attempt(fresh_connection);
+    if (outcome) co_return outcome;
+    const bool reused = lease_ && lease_.reused();
+    if (outcome.error().side() == Side::origin && !reused) judge(origins::Outcome::failure);
+    const bool again = may_retry(outcome.error());
+    uploads_.cancel_all();
+    lease_.close();
+    if (!again) co_return outcome;
+    // A pooled connection that was already dead says nothing about the origin, so that attempt is free; but the next
+    // one must not meet another dead connection.
+    if (reused && outcome.error().retry() == Retry::if_reused) {
+      fresh_connection = true;
+    } else if (!origin.state->budget().take()) {
+      co_return outcome;
+    }
+    context_.metrics.retry(*origin_.origin);
+  }
+}
+
+// Safe: no byte of the request can have arrived; or the method is idempotent, no answer was begun, and the body (if
+// any) is still whole on our side (RFC 9110 9.2.2).
+bool OriginExchange::may_retry(const Error& error) const noexcept {
+  const std::uint32_t limit = origin_.origin->config.retries.attempts + (lease_ && lease_.reused() ? 1u : 0u);
+  if (facts_.attempts >= limit || body_taken_ || upload_error_) return false;
+  if (error.retry() == Retry::yes) return true;
+  return error.retry() == Retry::if_reused && is_idempotent(exchange_.request.method);
+}
+
+Task<Result<void>> OriginExchange::attempt(bool fresh_connection) {
+  const MonoTime now = context_.loop.now();
+  const auto* const chosen = origin_.balancer.pick(*endpoints_, now, endpoint_.get());
+  if (!chosen) co_return fail(Code::origin_unavailable, Side::origin);
+  if (endpoint_) endpoint_->in_flight.fetch_sub(1, std::memory_order_relaxed);
+  endpoint_ = *chosen;
+  endpoint_->in_flight.fetch_add(1, std::memory_order_relaxed);
+  judged_ = false;
+  facts_.endpoint = static_cast<int>(chosen - endpoints_->data());
+  pool_ = &context_.pool_for(endpoint_, *origin_.origin);
+
+  Task<Result<origins::Lease>> acquiring = fresh_connection ? pool_->connect() : pool_->acquire();
+  Result<origins::Lease> lease = co_await std::move(acquiring);
+  if (!lease) co_return std::unexpected(std::move(lease.error()));
+  lease_ = std::move(*lease);
+  facts_.sent = context_.loop.now();
+  facts_.connect = facts_.sent - now;
+
+  Result<void> sent = co_await send_head();
+  if (!sent) co_return sent;
+  Result<void> received = co_await receive_final_head();
+  if (upload_error_ && !received) co_return std::unexpected(std::move(*upload_error_));
+  if (!received) co_return received;
+  facts_.first_byte = context_.loop.now() - facts_.sent;
+  const int status = response_.status;
+  judge(status == 502 || status == 503 || status == 504 ? origins::Outcome::failure : origins::Outcome::success);
+  co_return check_switch();
+}
+
+Task<Result<void>> OriginExchange::send_head() {
+  const origins::Origin& origin = *origin_.origin;
+  const http::RequestHead& request = exchange_.request;
+  std::string_view host = endpoint_->authority;
+  if (origin.config.host_mode == config::HostMode::preserve) host = exchange_.target.authority(exchange_.arena);
+  if (origin.config.host_mode == config::HostMode::name) host = origin.config.host_name;
+  const std::string_view target = exchange_.target.path_and_query(exchange_.arena);
+
+  http::Headers added;
+  identity::Attempt facts{request, host, target, context_.wall(), added, exchange_.arena};
+  for (const auto& method : origin.identity) {
+    Result<void> applied = co_await method->apply(facts);
+    if (!applied) co_return applied;
+  }
+
+  http::MessageWriter& writer = lease_->writer();
+  Buffer& out = writer.head();
+  http::h1::begin_request_head(out, request.method_text, target);
+  http::h1::write_field(out, "Host", host);
+  http::h1::write_fields(out, request.headers);
+  http::h1::write_fields(out, added);
+  if (upgrade_) {
+    out.append("Connection: Upgrade\r\nUpgrade: websocket\r\n");
+  } else if (request.framing == http::Framing::length) {
+    http::h1::write_content_length(out, request.content_length);
+  } else if (request.framing == http::Framing::chunked) {
+    out.append("Transfer-Encoding: chunked\r\n");
+  }
+  out.append("\r\n");
+  writer.begin_body(request.framing, request.content_length);
+  if (request.framing == http::Framing::none || request.content_length == 0) {
+    if (request.framing != http::Framing::chunked) {
+      Result<void> flushed = co_await writer.flush();
+      // The origin may have answered and closed before it read everything; the answer decides.
+      if (!flushed && lease_.reused()) {
+        co_return fail(Code::origin_closed, Side::origin, Retry::if_reused);
+      }
+      co_return Result<void>();
+    }
+  }
+  uploads_.spawn(upload());
+  co_return Result<void>();
+}
+
+void OriginExchange::upload_failed(Error error) {
+  upload_error_ = std::make_unique<Error>(std::move(error));
+  context_.loop.defer(interrupter_);
+}
+
+// Streams the request body while the main coroutine already waits for the response.
+Task<void> OriginExchange::upload() {
+  http::MessageWriter& writer = lease_->writer();
+  http::BodySource& body = client_.body();
+  if (exchange_.request.expect_continue && body.received() == 0) {
+    const Result<void> told = co_await client_.send_continue();
+    if (!told) co_return upload_failed(Error(Code::client_closed, Side::client));
+  }
+  for (;;) {
+    Result<http::BodyPiece> piece = body.poll();
+    if (!piece) co_return upload_failed(std::move(piece.error()));
+    if (piece->kind == http::BodyPiece::Kind::wait) {
+      // What is buffered leaves before we wait, so that an origin which streams sees it.
+      const Result<void> flushed = co_await writer.flush();
+      if (!flushed) co_return;
+      const Wake wake = co_await body.wait();
+      if (wake == Wake::interrupted) co_return upload_failed(Error(Code::draining, Side::gateway));
+      continue;
+    }
+    body_taken_ = true;
+    if (body.received() > exchange_.body_limit) {
+      co_return upload_failed(Error(Code::policy_body_limit, Side::client));
+    }
+    // A failed write is not an error yet: the origin may have answered early, and its answer is what counts.
+    if (piece->kind == http::BodyPiece::Kind::end) {
+      for (const http::Field& field : body.trailers()) {
+        if (!reserved_.contains(field.name)) request_trailers_.append(field.name, field.value, field.id);
+      }
+      const Result<void> ended = co_await writer.finish(request_trailers_);
+      static_cast<void>(ended);
+      co_return;
+    }
+    const http::End end = piece->last ? http::End::last : http::End::more;
+    const Result<void> written = co_await writer.write(piece->bytes, end);
+    if (!written || piece->last) co_return;
+    lease_->extend_head_deadline(origin_.origin->config.timeouts.first_byte);
+  }
+}
+
+Task<Result<void>> OriginExchange::receive_final_head() {
+  const Duration timeout = origin_.origin->config.timeouts.first_byte;
+  for (int interim = 0; interim <= kMaxInterimResponses; ++interim) {
+    if (upload_error_) co_return fail(Code::cancelled, Side::gateway);
+    Result<void> received = co_await lease_->receive_head(exchange_.request.method, response_, timeout);
+    if (!received) co_return received;
+    if (response_.status >= 200 || response_.status == 101) co_return Result<void>();
+    // The gateway answers Expect itself, so a 100 of the origin has nobody waiting for it.
+    if (response_.status == 100) continue;
+    http::strip_response_hop_by_hop(response_, reserved_);
+    const Result<void> told = co_await client_.send_informational(response_);
+    if (!told) co_return fail(Code::client_closed, Side::client);
+  }
+  co_return fail(Code::origin_malformed, Side::origin, "too many interim responses");
+}
+
+// RFC 9110 15.2.2: a 101 only to the upgrade that was asked for, and then exactly that.
+Result<void> OriginExchange::check_switch() const {
+  if (response_.status != 101) return {};
+  if (!upgrade_) return fail(Code::origin_malformed, Side::origin, "101 without an upgrade request");
+  return http::check_websocket_response(exchange_.request, response_);
+}
+
+void OriginExchange::judge(origins::Outcome outcome) {
+  if (judged_ || !endpoint_) return;
+  judged_ = true;
+  const bool ejected = origins::record_outcome(*endpoint_, *endpoints_, origin_.origin->config.ejection, outcome,
+                                               context_.loop.now());
+  if (ejected) context_.on_ejection(*origin_.origin, facts_.endpoint);
+}
+
+Task<Result<void>> OriginExchange::relay() {
+  if (response_.status == 101) return splice();
+  return relay_body();
+}
+
+Task<Result<void>> OriginExchange::relay_body() {
+  http::BodyReader& body = lease_->body();
+  bool ended = false;
+  while (!ended) {
+    Result<http::BodyPiece> piece = body.poll();
+    if (!piece) co_return std::unexpected(std::move(piece.error()));
+    switch (piece->kind) {
+      case http::BodyPiece::Kind::wait: {
+        // A head or an event that has no successor yet must not wait for one.
+        Result<void> flushed = co_await client_.write({}, http::End::more);
+        if (!flushed) co_return flushed;
+        const Wake wake = co_await body.wait();
+        if (wake == Wake::interrupted && upload_error_) co_return std::unexpected(std::move(*upload_error_));
+        break;
+      }
+      case http::BodyPiece::Kind::data: {
+        ended = piece->last;
+        Result<void> written = co_await client_.write(piece->bytes, ended ? http::End::last : http::End::more);
+        if (!written) co_return written;
+        break;
+      }
+      case http::BodyPiece::Kind::end: {
+        http::Headers trailers;
+        for (const http::Field& field : body.trailers()) {
+          if (!reserved_.contains(field.name)) trailers.append(field.name, field.value, field.id);
+        }
+        ended = true;
+        Result<void> finished = co_await client_.finish(trailers);
+        if (!finished) co_return finished;
+        break;
+      }
+    }
+  }
+  uploads_.cancel_all();
+  pool_->give_back(std::move(lease_));
+  co_return Result<void>();
+}
+
+Task<Result<void>> OriginExchange::splice() {
+  client_.close_after_response();
+  Result<void> told = co_await client_.finish({});
+  if (!told) co_return told;
+  lease_->abort_on_close();
+  Splice splice(context_.loop, context_.buffers, context_.exceptions, origin_.origin->config.timeouts.idle);
+  co_await splice.run({client_.raw_stream(), client_.raw_leftover()},
+                      {lease_->stream(), lease_->raw_leftover()});
+  lease_.close();
+  co_return Result<void>();
+}
+
+}  // namespace postern::gateway

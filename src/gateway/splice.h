@@ -1,0 +1,46 @@
+// Splice: copies bytes both ways between two streams (an upgraded connection) until both directions have ended, one
+// fails, or nothing moves in either for `idle`. Half-close is passed on.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "platform/buffer.h"
+#include "platform/event.h"
+#include "platform/loop.h"
+#include "platform/stream.h"
+#include "platform/task_set.h"
+
+namespace postern::gateway {
+
+class Splice {
+ public:
+  struct Side {
+    Stream& stream;
+    std::string_view already_received;  // goes to the other side first; borrowed until run() is done
+  };
+
+  Splice(Loop& loop, BufferPool& buffers, TaskSet::ErrorHandler& exceptions, Duration idle)
+      : loop_(loop), buffers_(buffers), idle_(idle), ended_(loop), pumps_(exceptions) {}
+
+  [[nodiscard]] Task<void> run(Side a, Side b);
+  [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
+
+ private:
+  enum class Ended : std::uint8_t { in_order, broken };
+  [[nodiscard]] Task<void> pump(Stream& from, Stream& to, std::string_view first);
+  [[nodiscard]] Task<Ended> copy(Stream& from, Stream& to, std::string_view first);
+  [[nodiscard]] Task<Ended> write_all(Stream& to, std::string_view bytes);
+
+  Loop& loop_;
+  BufferPool& buffers_;
+  Duration idle_;
+  MonoTime last_activity_{};
+  std::uint64_t bytes_ = 0;
+  int running_ = 0;
+  bool broken_ = false;
+  Event ended_;
+  TaskSet pumps_;
+};
+
+}  // namespace postern::gateway

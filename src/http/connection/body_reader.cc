@@ -1,0 +1,161 @@
+#include "http/connection/body_reader.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace postern::http {
+namespace {
+
+constexpr std::size_t kFirstRead = 16 * 1024;
+constexpr std::string_view kEnd = "0\r\n\r\n";
+constexpr std::string_view kEndAfterData = "\r\n0\r\n\r\n";
+
+}  // namespace
+
+void BodyReader::begin(std::size_t head_size, Framing framing, std::uint64_t content_length) {
+  head_used_ = head_size;
+  pending_ = 0;
+  framing_ = framing;
+  remaining_ = framing == Framing::length ? content_length : 0;
+  complete_ = framing == Framing::none || (framing == Framing::length && content_length == 0);
+  timed_out_ = filled_ = false;
+  received_ = received_at_mark_ = 0;
+  mark_ = loop_.now();
+  if (framing == Framing::chunked) decoder_.reset();
+}
+
+std::string_view BodyReader::available() const noexcept {
+  const std::string_view rest = head_.view().substr(head_used_);
+  return rest.empty() ? body_.view() : rest;
+}
+
+std::string_view BodyReader::leftover() const noexcept {
+  std::string_view rest = available();
+  rest.remove_prefix(pending_);
+  return rest;
+}
+
+void BodyReader::consume(std::size_t bytes) noexcept {
+  if (bytes == 0) return;
+  if (head_used_ < head_.size()) {
+    head_used_ += bytes;
+  } else {
+    body_.consume(bytes);
+  }
+}
+
+Result<BodyPiece> BodyReader::poll() {
+  consume(std::exchange(pending_, 0));
+  if (complete_) return BodyPiece{BodyPiece::Kind::end, false, {}};
+  if (timed_out_) return std::unexpected(failed(rules_.timed_out));
+  for (;;) {
+    const std::string_view bytes = available();
+    if (!bytes.empty()) {
+      if (framing_ == Framing::chunked) {
+        Result<BodyPiece> piece = next_chunked();
+        if (!piece || piece->kind != BodyPiece::Kind::wait) return piece;
+      } else {
+        std::size_t size = bytes.size();
+        if (framing_ == Framing::length) {
+          size = static_cast<std::size_t>(std::min<std::uint64_t>(size, remaining_));
+          remaining_ -= size;
+          complete_ = remaining_ == 0;
+        }
+        pending_ = size;
+        received_ += size;
+        return BodyPiece{BodyPiece::Kind::data, complete_, bytes.substr(0, size)};
+      }
+    }
+    // A chunk header may be cut in two: then what is left of it stays in front of what is read now.
+    if (head_used_ < head_.size()) {
+      body_.append(head_.view().substr(head_used_));
+      head_used_ = head_.size();
+    }
+    const std::span<char> space =
+        body_.empty() ? body_.writable(filled_ ? BufferPool::kLargest : kFirstRead) : body_.writable(256);
+    const IoResult read = stream_.try_read(space);
+    switch (read.status) {
+      case IoStatus::ok:
+        body_.commit(read.bytes);
+        filled_ = read.bytes == space.size();
+        break;
+      case IoStatus::would_block:
+        return BodyPiece{BodyPiece::Kind::wait, false, {}};
+      case IoStatus::eof:
+        if (framing_ == Framing::until_close) {
+          complete_ = true;
+          return BodyPiece{BodyPiece::Kind::end, false, {}};
+        }
+        return std::unexpected(failed(rules_.closed));
+      case IoStatus::error:
+        return std::unexpected(failed(rules_.closed));
+    }
+  }
+}
+
+Result<BodyPiece> BodyReader::next_chunked() {
+  using Kind = h1::ChunkedDecoder::Step::Kind;
+  for (;;) {
+    auto step = decoder_.next(available());
+    if (!step) return std::unexpected(Error(rules_.malformed, rules_.side, std::string(step.error().detail())));
+    if (step->kind == Kind::data) {
+      // The view lies inside what this step consumes; it is consumed at the next poll.
+      const std::string_view data = step->data;
+      pending_ = step->consumed;
+      received_ += data.size();
+      // If the end is already here, say so: then data and last chunk leave in one segment.
+      const std::string_view rest = available().substr(pending_);
+      if (rest.starts_with(kEndAfterData) || rest.starts_with(kEnd)) {
+        auto end = decoder_.next(rest);
+        while (end && end->kind == Kind::need_more && end->consumed != 0) {
+          pending_ += end->consumed;
+          end = decoder_.next(available().substr(pending_));
+        }
+        if (end && end->kind == Kind::end) {
+          pending_ += end->consumed;
+          complete_ = true;
+          return BodyPiece{BodyPiece::Kind::data, true, data};
+        }
+      }
+      return BodyPiece{BodyPiece::Kind::data, false, data};
+    }
+    consume(step->consumed);
+    if (step->kind == Kind::end) {
+      complete_ = true;
+      return BodyPiece{BodyPiece::Kind::end, false, {}};
+    }
+    if (step->consumed == 0 || available().empty()) return BodyPiece{BodyPiece::Kind::wait, false, {}};
+  }
+}
+
+Task<Wake> BodyReader::wait() {
+  deadline_.set_after(rules_.idle);
+  Wake wake = co_await stream_.readable();
+  deadline_.clear();
+  // One byte per `idle` would be progress for ever; the average must hold, too.
+  if (wake == Wake::ready && rules_.min_rate != 0 && loop_.now() - mark_ >= rules_.idle) {
+    const auto seconds = std::chrono::duration<double>(loop_.now() - mark_).count();
+    const auto got = static_cast<double>(received_ - received_at_mark_);
+    if (got < seconds * static_cast<double>(rules_.min_rate)) wake = Wake::timed_out;
+    mark_ = loop_.now();
+    received_at_mark_ = received_;
+  }
+  if (wake == Wake::timed_out) timed_out_ = true;
+  co_return wake;
+}
+
+bool BodyReader::end_message() {
+  consume(std::exchange(pending_, 0));
+  if (!complete_) return false;
+  if (head_used_ < head_.size()) {
+    head_.consume(head_used_);
+  } else {
+    head_ = std::move(body_);
+  }
+  head_used_ = 0;
+  body_.release();
+  if (head_.empty()) head_.release();
+  return true;
+}
+
+}  // namespace postern::http

@@ -1,0 +1,72 @@
+#include "http/connection/client_connection.h"
+
+#include <utility>
+
+namespace postern::http {
+namespace {
+
+constexpr std::size_t kHeadRead = 16 * 1024;  // most responses fit, head and body, into one read
+
+}  // namespace
+
+ClientConnection::ClientConnection(Loop& loop, BufferPool& pool, std::unique_ptr<Stream> stream,
+                                   ClientTimeouts timeouts)
+    : stream_(std::move(stream)),
+      created_(loop.now()),
+      deadline_(loop, *stream_),
+      in_(pool),
+      body_(pool, *stream_, deadline_, in_, loop,
+            {timeouts.idle, 0, Code::origin_timeout, Code::origin_closed, Code::origin_malformed, Side::origin}),
+      writer_(loop, pool, *stream_, timeouts.idle, {Code::origin_timeout, Code::origin_closed, Side::origin}) {}
+
+Result<h1::Parse> ClientConnection::parse(Method request_method, ResponseHead& head) {
+  Result<h1::Parse> parsed = parser_.parse(in_.view(), h1::HeadLimits{}, request_method, head);
+  if (parsed && *parsed == h1::Parse::done) {
+    head_size_ = parser_.head_size();
+    keep_alive_ = keep_alive_ && head.keep_alive;
+    body_.begin(head_size_, head.framing, head.content_length);
+  }
+  return parsed;
+}
+
+Task<Result<void>> ClientConnection::receive_head(Method request_method, ResponseHead& head, Duration timeout) {
+  // An interim head is dropped when the next one is asked for.
+  in_.consume(std::exchange(head_size_, 0));
+  parser_.reset();
+  head.headers.clear();
+  deadline_.set_after(timeout);
+  for (;;) {
+    if (!in_.empty()) {
+      Result<h1::Parse> parsed = parse(request_method, head);
+      if (!parsed) co_return std::unexpected(std::move(parsed.error()));
+      if (*parsed == h1::Parse::done) break;
+    }
+    if (!stream_->may_read()) {
+      const Wake wake = co_await stream_->readable();
+      if (wake == Wake::timed_out) co_return fail(Code::origin_timeout, Side::origin);
+      if (wake == Wake::interrupted) co_return fail(Code::cancelled, Side::gateway);
+    }
+    const IoResult read = stream_->try_read(in_.writable(in_.empty() ? kHeadRead : 4096));
+    if (read.status == IoStatus::ok) {
+      in_.commit(read.bytes);
+    } else if (read.status != IoStatus::would_block) {
+      co_return fail(Code::origin_closed, Side::origin, in_.empty() ? Retry::if_reused : Retry::never);
+    }
+  }
+  deadline_.clear();
+  co_return Result<void>();
+}
+
+bool ClientConnection::end_exchange() {
+  head_size_ = 0;
+  parser_.reset();
+  ++exchanges_;
+  const bool whole = writer_.complete() && keep_alive_ && body_.end_message();
+  // Bytes beyond the response belong to no request: whoever sent them is confused or hostile.
+  if (!whole || !in_.empty()) return false;
+  in_.release();
+  writer_.release_buffer();
+  return true;
+}
+
+}  // namespace postern::http

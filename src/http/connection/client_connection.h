@@ -1,0 +1,63 @@
+// ClientConnection: one HTTP/1 connection to an origin, used for one exchange after the other. It does not know what an
+// origin is; the pool keeps it between exchanges.
+#pragma once
+
+#include <memory>
+
+#include "http/connection/body_reader.h"
+#include "http/connection/message_writer.h"
+#include "http/h1/response_parser.h"
+
+namespace postern::http {
+
+struct ClientTimeouts {
+  Duration idle = std::chrono::seconds(60);  // without one byte of the body, in either direction
+};
+
+class ClientConnection {
+ public:
+  ClientConnection(Loop& loop, BufferPool& pool, std::unique_ptr<Stream> stream, ClientTimeouts timeouts);
+  ClientConnection(const ClientConnection&) = delete;
+  ClientConnection& operator=(const ClientConnection&) = delete;
+  ~ClientConnection() = default;
+
+  // Request head and body.
+  [[nodiscard]] MessageWriter& writer() noexcept { return writer_; }
+
+  // Reads the next head, interim or final; `head`'s views stay valid until the next receive_head() or end_exchange().
+  // Fails with origin_timeout after `timeout`, origin_closed (Retry::if_reused if no byte came), or origin_malformed.
+  // Ends early with `cancelled` if interrupt() is called.
+  [[nodiscard]] Task<Result<void>> receive_head(Method request_method, ResponseHead& head, Duration timeout);
+  // The final response's body; after receive_head().
+  [[nodiscard]] BodyReader& body() noexcept { return body_; }
+
+  // The deadline of receive_head(), moved by an upload that makes progress.
+  void extend_head_deadline(Duration timeout) noexcept { deadline_.set_after(timeout); }
+  void interrupt() noexcept { stream_->wake_reader(Wake::interrupted); }
+
+  // True if the connection may carry another exchange: both messages complete, nothing unexpected received, the origin
+  // keeps it open.
+  [[nodiscard]] bool end_exchange();
+
+  [[nodiscard]] Stream& stream() noexcept { return *stream_; }
+  [[nodiscard]] std::string_view raw_leftover() const noexcept { return body_.leftover(); }
+  [[nodiscard]] unsigned exchanges() const noexcept { return exchanges_; }
+  [[nodiscard]] MonoTime created() const noexcept { return created_; }
+  void abort_on_close() noexcept { stream_->reset_on_close(); }
+
+ private:
+  [[nodiscard]] Result<h1::Parse> parse(Method request_method, ResponseHead& head);
+
+  std::unique_ptr<Stream> stream_;
+  MonoTime created_;
+  Deadline deadline_;
+  Buffer in_;
+  h1::ResponseParser parser_;
+  BodyReader body_;
+  MessageWriter writer_;
+  std::size_t head_size_ = 0;  // of an interim head that is still in front of in_
+  bool keep_alive_ = true;
+  unsigned exchanges_ = 0;
+};
+
+}  // namespace postern::http

@@ -1,0 +1,196 @@
+#include "http/connection/server_connection.h"
+
+#include "http/h1/serialize.h"
+
+namespace postern::http {
+namespace {
+
+constexpr std::size_t kMaxDiscarded = 256 * 1024;  // bytes read and dropped before closing on an unfinished upload
+constexpr auto kLingerTime = std::chrono::seconds(2);
+
+}  // namespace
+
+ServerConnection::ServerConnection(Loop& loop, BufferPool& pool, std::unique_ptr<Stream> stream,
+                                   const PeerAddress& peer, const ServerLimits& limits, Owner& owner)
+    : loop_(loop),
+      limits_(limits),
+      owner_(owner),
+      stream_(std::move(stream)),
+      peer_(peer),
+      deadline_(loop, *stream_),
+      in_(pool),
+      body_(pool, *stream_, deadline_, in_, loop,
+            {limits.body_idle_timeout, limits.body_min_rate, Code::request_timeout, Code::client_closed,
+             Code::bad_framing, Side::client}),
+      writer_(loop, pool, *stream_, limits.write_idle_timeout,
+              {Code::client_closed, Code::client_closed, Side::client}) {
+  stream_->set_abort_listener(this);
+}
+
+Task<void> ServerConnection::serve(RequestHandler& handler) {
+  for (;;) {
+    const bool arrived = co_await wait_for_request();
+    if (!arrived) co_return;
+    const AfterResponse after = co_await handler.handle(*this);
+    if (after == AfterResponse::close || !keep_alive_ || !writer_.complete() || !body_.end_message()) break;
+    parser_.reset();
+    writer_.release_buffer();
+    if (draining_) break;
+  }
+  co_await linger();
+}
+
+// False if the client left, or stayed silent too long, before the first byte of a request.
+Task<bool> ServerConnection::wait_for_request() {
+  state_ = State::idle;
+  bool waited = false;
+  while (in_.empty()) {
+    if (!stream_->may_read()) {
+      waited = true;
+      deadline_.set_after(limits_.idle_timeout);
+      const Wake wake = co_await stream_->readable();
+      if (wake != Wake::ready) co_return false;
+    }
+    const IoResult read = stream_->try_read(in_.writable());
+    if (read.status == IoStatus::ok) {
+      in_.commit(read.bytes);
+    } else if (read.status == IoStatus::would_block) {
+      in_.release();
+    } else {
+      co_return false;
+    }
+  }
+  if (waited) deadline_.clear();
+  state_ = State::busy;
+  ++requests_;
+  keep_alive_ = requests_ < limits_.max_requests && !draining_;
+  co_return true;
+}
+
+Result<h1::Parse> ServerConnection::parse(Exchange& exchange) {
+  Result<h1::Parse> parsed = parser_.parse(in_.view(), limits_.head, exchange.request);
+  if (parsed && *parsed == h1::Parse::done) {
+    const RequestHead& request = exchange.request;
+    body_.begin(parser_.head_size(), request.framing, request.content_length);
+    head_request_ = request.method == Method::head;
+    http_1_0_ = request.version == Version::http_1_0;
+    keep_alive_ = keep_alive_ && request.keep_alive;
+  }
+  return parsed;
+}
+
+Task<Result<void>> ServerConnection::receive(Exchange& exchange) {
+  const Result<h1::Parse> parsed = parse(exchange);
+  if (parsed && *parsed == h1::Parse::need_more) return receive_more(exchange);
+  if (parsed) return Result<void>();
+  keep_alive_ = false;
+  return std::unexpected(Error(parsed.error().code(), parsed.error().side(), std::string(parsed.error().detail())));
+}
+
+Task<Result<void>> ServerConnection::receive_more(Exchange& exchange) {
+  // One deadline for the whole head, however slowly it drips.
+  deadline_.set_after(limits_.header_timeout);
+  for (;;) {
+    const IoResult read = stream_->try_read(in_.writable());
+    if (read.status == IoStatus::would_block) {
+      const Wake wake = co_await stream_->readable();
+      if (wake == Wake::timed_out) {
+        keep_alive_ = false;
+        co_return fail(Code::request_timeout, Side::client);
+      }
+      if (wake != Wake::ready) co_return fail(Code::draining, Side::gateway);
+      continue;
+    }
+    if (read.status != IoStatus::ok) {
+      keep_alive_ = false;
+      co_return fail(Code::client_closed, Side::client);
+    }
+    in_.commit(read.bytes);
+    Result<h1::Parse> parsed = parse(exchange);
+    if (!parsed) {
+      keep_alive_ = false;
+      co_return std::unexpected(std::move(parsed.error()));
+    }
+    if (*parsed == h1::Parse::done) {
+      deadline_.clear();
+      co_return Result<void>();
+    }
+  }
+}
+
+Task<Result<void>> ServerConnection::send_continue() {
+  writer_.head().append("HTTP/1.1 100 Continue\r\n\r\n");
+  return writer_.flush();
+}
+
+Task<Result<void>> ServerConnection::send_informational(const ResponseHead& head) {
+  if (http_1_0_) return Result<void>();  // RFC 9110 15.2: a 1.0 client cannot take one
+  h1::write_response_head(writer_.head(), head.status, head.reason, head.headers);
+  return writer_.flush();
+}
+
+void ServerConnection::start(const ResponseHead& head) {
+  Buffer& out = writer_.head();
+  // A request body that is still on its way would be read as the next request.
+  if (!body_.complete()) keep_alive_ = false;
+  if (draining_) keep_alive_ = false;
+  Framing framing = head.framing;
+  if (framing == Framing::until_close) framing = http_1_0_ ? Framing::until_close : Framing::chunked;
+  if (framing == Framing::chunked && http_1_0_) framing = Framing::until_close;
+  if (framing == Framing::until_close) keep_alive_ = false;
+  h1::begin_response_head(out, head.status, head.reason);
+  h1::write_fields(out, head.headers);
+  const bool bodiless = head_request_ || head.status < 200 || head.status == 204 || head.status == 304;
+  if (framing == Framing::length && head.status != 204 && head.status >= 200) {
+    h1::write_content_length(out, head.content_length);
+  } else if (framing == Framing::chunked && head.status >= 200 && head.status != 204 && head.status != 304) {
+    out.append("Transfer-Encoding: chunked\r\n");
+  }
+  if (head.status == 101) {
+    out.append("Connection: Upgrade\r\n");
+  } else if (!keep_alive_) {
+    out.append("Connection: close\r\n");
+  } else if (http_1_0_) {
+    out.append("Connection: keep-alive\r\n");
+  }
+  out.append("\r\n");
+  writer_.begin_body(bodiless ? Framing::none : framing, head.content_length);
+}
+
+Task<Result<void>> ServerConnection::write(std::string_view bytes, End end) { return writer_.write(bytes, end); }
+
+Task<Result<void>> ServerConnection::finish(const Headers& trailers) { return writer_.finish(trailers); }
+
+// Closes so that the client gets the whole response: closing with unread input would reset the connection and could
+// destroy what is still on its way (RFC 9112 9.6).
+Task<void> ServerConnection::linger() {
+  state_ = State::closing;
+  if (!writer_.complete()) {
+    stream_->reset_on_close();  // a truncated response must not look complete
+    co_return;
+  }
+  // Nothing unread, nothing expected: an ordinary close is safe and saves a turn.
+  if (body_.complete() && body_.leftover().empty() && !stream_->may_read()) co_return;
+  stream_->shutdown_write();
+  deadline_.set_after(kLingerTime);
+  in_.clear();
+  std::size_t discarded = 0;
+  while (discarded < kMaxDiscarded) {
+    const IoResult read = stream_->try_read(in_.writable());
+    if (read.status == IoStatus::ok) {
+      discarded += read.bytes;
+    } else if (read.status == IoStatus::would_block) {
+      const Wake wake = co_await stream_->readable();
+      if (wake != Wake::ready) co_return;
+    } else {
+      co_return;
+    }
+  }
+}
+
+void ServerConnection::drain() noexcept {
+  draining_ = true;
+  if (state_ == State::idle) stream_->wake_reader(Wake::interrupted);
+}
+
+}  // namespace postern::http

@@ -1,0 +1,108 @@
+// ServerConnection: one HTTP/1 client connection: waits for requests, hands each to the handler, closes in order. While
+// idle it holds no buffer.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "base/ip.h"
+#include "http/connection/body_reader.h"
+#include "http/connection/message_writer.h"
+#include "http/downstream.h"
+#include "http/h1/request_parser.h"
+#include "platform/intrusive_list.h"
+#include "platform/network.h"
+
+namespace postern::http {
+
+class ServerConnection;
+
+// What a connection needs from its listener; outlives the connection and is constant while it lives.
+struct ServerLimits {
+  h1::HeadLimits head;
+  Duration header_timeout = std::chrono::seconds(10);
+  Duration idle_timeout = std::chrono::seconds(75);
+  Duration body_idle_timeout = std::chrono::seconds(30);
+  std::uint64_t body_min_rate = 256;
+  Duration write_idle_timeout = std::chrono::seconds(30);
+  std::uint32_t max_requests = 10'000;
+};
+
+enum class AfterResponse : std::uint8_t { keep_alive, close };
+
+class RequestHandler {
+ public:
+  // Handles one request: receives it from `client` and answers it.
+  [[nodiscard]] virtual Task<AfterResponse> handle(ServerConnection& client) = 0;
+
+ protected:
+  ~RequestHandler() = default;
+};
+
+class ServerConnection final : public Downstream, public ListNode, Stream::AbortListener {
+ public:
+  // Told when the connection has ended and may be destroyed (not from inside this call's coroutine frame).
+  class Owner {
+   public:
+    virtual void on_connection_aborted(ServerConnection& connection) = 0;
+
+   protected:
+    ~Owner() = default;
+  };
+
+  ServerConnection(Loop& loop, BufferPool& pool, std::unique_ptr<Stream> stream, const PeerAddress& peer,
+                   const ServerLimits& limits, Owner& owner);
+  ~ServerConnection() { stream_->set_abort_listener(nullptr); }
+
+  // The connection's life. `first_bytes` were read before HTTP began (after a PROXY header).
+  [[nodiscard]] Task<void> serve(RequestHandler& handler);
+
+  [[nodiscard]] Task<Result<void>> receive(Exchange& exchange) override;
+  [[nodiscard]] BodySource& body() override { return body_; }
+  [[nodiscard]] Task<Result<void>> send_continue() override;
+  [[nodiscard]] Task<Result<void>> send_informational(const ResponseHead& head) override;
+  void start(const ResponseHead& head) override;
+  [[nodiscard]] Task<Result<void>> write(std::string_view bytes, End end) override;
+  [[nodiscard]] Task<Result<void>> finish(const Headers& trailers) override;
+  void close_after_response() noexcept override { keep_alive_ = false; }
+  [[nodiscard]] std::uint64_t sent() const noexcept override { return writer_.body_bytes(); }
+  void interrupt() noexcept override { stream_->wake_reader(Wake::interrupted); }
+  [[nodiscard]] Stream& raw_stream() noexcept override { return *stream_; }
+  [[nodiscard]] std::string_view raw_leftover() noexcept override { return body_.leftover(); }
+
+  [[nodiscard]] const PeerAddress& peer() const noexcept { return peer_; }
+  [[nodiscard]] Buffer& input() noexcept { return in_; }
+  [[nodiscard]] Deadline& deadline() noexcept { return deadline_; }
+  // Nothing of a request has arrived: may be closed at once when the gateway drains.
+  [[nodiscard]] bool idle() const noexcept { return state_ == State::idle; }
+  // Ends the connection after the present exchange, or at once if it is idle.
+  void drain() noexcept;
+
+ private:
+  enum class State : std::uint8_t { idle, busy, closing };
+
+  void on_abort() override { owner_.on_connection_aborted(*this); }
+  [[nodiscard]] Task<bool> wait_for_request();
+  [[nodiscard]] Task<Result<void>> receive_more(Exchange& exchange);
+  [[nodiscard]] Result<h1::Parse> parse(Exchange& exchange);
+  [[nodiscard]] Task<void> linger();
+
+  Loop& loop_;
+  const ServerLimits& limits_;
+  Owner& owner_;
+  std::unique_ptr<Stream> stream_;
+  PeerAddress peer_;
+  State state_ = State::idle;
+  bool keep_alive_ = true;
+  bool draining_ = false;
+  bool head_request_ = false;
+  bool http_1_0_ = false;
+  std::uint32_t requests_ = 0;
+  Deadline deadline_;
+  Buffer in_;
+  h1::RequestParser parser_;
+  BodyReader body_;
+  MessageWriter writer_;
+};
+
+}  // namespace postern::http

@@ -1,0 +1,47 @@
+// Downstream: the client's half of one exchange, whatever the protocol. handle_request() receives from it and answers
+// to it; an HTTP/1 connection implements it once and for all its requests in turn.
+#pragma once
+
+#include "http/body.h"
+#include "http/exchange.h"
+
+namespace postern::http {
+
+class Downstream {
+ public:
+  Downstream() = default;
+  Downstream(const Downstream&) = delete;
+  Downstream& operator=(const Downstream&) = delete;
+  virtual ~Downstream() = default;
+
+  // Reads the head into exchange.request; its views stay valid until this exchange is over. On an error the exchange
+  // holds whatever was understood, and framing is lost: answer, then close.
+  [[nodiscard]] virtual Task<Result<void>> receive(Exchange& exchange) = 0;
+
+  [[nodiscard]] virtual BodySource& body() = 0;
+  // Tells a client that waits for it (Expect) to send its body. Once, before the body is polled.
+  [[nodiscard]] virtual Task<Result<void>> send_continue() = 0;
+  // An interim response other than 101.
+  [[nodiscard]] virtual Task<Result<void>> send_informational(const ResponseHead& head) = 0;
+
+  // Starts the final response (or a 101). Buffers only: head and first bytes leave in one segment. `head.framing` says
+  // how the body will come; what the client's version and method demand is done here.
+  virtual void start(const ResponseHead& head) = 0;
+  // `bytes` are borrowed until the task is done.
+  [[nodiscard]] virtual Task<Result<void>> write(std::string_view bytes, End end) = 0;
+  // Ends the response, if write(…, End::last) did not. Trailers may be empty.
+  [[nodiscard]] virtual Task<Result<void>> finish(const Headers& trailers) = 0;
+
+  // This exchange must be the last one on its connection.
+  virtual void close_after_response() noexcept = 0;
+  // Payload bytes of the response taken by the transport.
+  [[nodiscard]] virtual std::uint64_t sent() const noexcept = 0;
+  // Ends a wait on the body with Wake::interrupted.
+  virtual void interrupt() noexcept = 0;
+
+  // After a 101 has been written: the raw stream, and what the client already sent beyond its request.
+  [[nodiscard]] virtual Stream& raw_stream() noexcept = 0;
+  [[nodiscard]] virtual std::string_view raw_leftover() noexcept = 0;
+};
+
+}  // namespace postern::http

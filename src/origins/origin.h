@@ -1,0 +1,55 @@
+// Origin: a backend as one configuration snapshot knows it, and OriginState: what outlives snapshots (endpoints with
+// their health, the retry budget).
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "config/config.h"
+#include "identity/identity.h"
+#include "origins/balancer.h"
+#include "origins/endpoint.h"
+
+namespace postern::origins {
+
+// Thread-safe. Carried from snapshot to snapshot by origin name.
+class OriginState {
+ public:
+  explicit OriginState(std::uint32_t retry_budget_percent) : budget_(retry_budget_percent) {}
+
+  // Counts publications; a loop refetches endpoints() when it changed.
+  [[nodiscard]] std::uint64_t version() const noexcept { return version_.load(std::memory_order_acquire); }
+  [[nodiscard]] std::shared_ptr<const EndpointSet> endpoints() const {
+    const std::lock_guard lock(mutex_);
+    return endpoints_;
+  }
+  void publish(std::shared_ptr<const EndpointSet> endpoints) {
+    const std::lock_guard lock(mutex_);
+    endpoints_ = std::move(endpoints);
+    version_.fetch_add(1, std::memory_order_release);
+  }
+  [[nodiscard]] RetryBudget& budget() noexcept { return budget_; }
+
+ private:
+  mutable std::mutex mutex_;
+  std::shared_ptr<const EndpointSet> endpoints_ = std::make_shared<EndpointSet>();  // guarded by mutex_
+  std::atomic<std::uint64_t> version_{1};
+  RetryBudget budget_;
+};
+
+// Immutable; part of a snapshot, which keeps `config` alive.
+struct Origin {
+  const config::OriginConfig& config;
+  std::vector<std::unique_ptr<identity::IdentityMethod>> identity;
+  std::vector<std::string_view> secrets;  // of all identity methods, for the reflection guard
+  std::shared_ptr<OriginState> state;
+
+  // False after the date of `insecure: {until}`: the exception has ended, and nothing is sent any more.
+  [[nodiscard]] bool usable(WallTime now) const noexcept { return !config.insecure || now < config.insecure->until; }
+};
+
+}  // namespace postern::origins
