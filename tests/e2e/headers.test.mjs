@@ -160,7 +160,7 @@ test('forwarding fields of trusted proxies are believed, as far as the chain is 
       const before = behindProxy.log().length;
       await passed([`X-Forwarded-For: ${value}`], through);
       const record = await behindProxy.logged((_, index) => index >= before);
-      assert.equal(record.client ?? record.client_address, effective);
+      assert.equal(record.client, effective);
     });
   }
   for (const value of ['not an address', '203.0.113.9:x', ',,', '203.0.113.9, unknown', '"']) {
@@ -170,7 +170,7 @@ test('forwarding fields of trusted proxies are believed, as far as the chain is 
       const response = await exchange(behindProxy.port, request('/x', { headers: [`X-Forwarded-For: ${value}`] }));
       assert.ok([200, 400].includes(response.status));
       const record = await behindProxy.logged((_, index) => index >= before);
-      assert.notEqual(record.client ?? record.client_address, '203.0.113.9');
+      assert.notEqual(record.client, '203.0.113.9');
     });
   }
 });

@@ -254,7 +254,7 @@ test('half-close', async (t) => {
     const { connection } = await origin.request();
     wire.reset();
     await until('the origin connection to close', () => connection.closed);
-    const record = await gateway.logged((entry) => JSON.stringify(entry).includes('PST-R018'));
+    const record = await gateway.logged((entry) => entry.error_code === 'PST-R018');
     assert.ok(record);
   });
 });

@@ -23,7 +23,7 @@ before(async () => {
     origins: {
       ...Object.fromEntries(Object.entries(origins).map(([name, { url }]) => [name, { url, identity }])),
       socket: { url: recorder.url, host: 'socket.internal', identity },
-      bearer: { url: recorder.url, host: 'preserve', identity: [{ shared_secret: { header: 'Authorization', prefix: 'Bearer', value: '${env:BEARER_SECRET}' } }] },
+      bearer: { url: recorder.url, host: 'preserve', identity: [{ shared_secret: { header: 'Authorization', prefix: 'bearer', value: '${env:BEARER_SECRET}' } }] },
     },
     routes: [...Object.keys(origins), 'socket', 'bearer'].map((name) => ({ match: { path: `/${name}/*` }, origin: name, public: true })),
   }, { env: { BEARER_SECRET: 'bearer-secret-0123456789abcdef' } });
