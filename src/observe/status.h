@@ -1,0 +1,106 @@
+// Status: what `postern status` and the status page show, as plain values. The gateway fills it in when asked;
+// rendering is here, as JSON and as text for people.
+//
+// Two audiences. The admin listener may see everything in here; the observe listener may be reachable by others, so
+// Audience::observe leaves out addresses, paths and messages. No secret has a place in these structs.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "platform/clock.h"
+
+namespace postern::observe {
+
+enum class Audience : std::uint8_t { admin, observe };
+
+struct LoopStatus {
+  std::uint64_t generation = 0;  // of the configuration this loop works with
+  std::uint64_t connections = 0;
+  std::uint64_t requests = 0;  // in flight
+};
+
+struct ListenerStatus {
+  std::string address;  // admin only
+  std::string kind;     // "http", "observe", "admin"
+  std::uint64_t connections = 0;
+};
+
+enum class EndpointState : std::uint8_t {
+  healthy,
+  unhealthy,  // health checks fail
+  ejected,    // requests failed; back at `until`
+  untested,   // no check has come back yet
+};
+
+struct EndpointStatus {
+  std::string address;  // admin only
+  EndpointState state = EndpointState::untested;
+  std::optional<WallTime> until;  // of an ejection
+  std::uint64_t ejections = 0;    // since start
+  std::uint64_t active = 0;       // requests in flight
+  std::string last_error;         // stable code, "" if none: "PST-U001"
+};
+
+struct OriginStatus {
+  std::string name;
+  std::vector<EndpointStatus> endpoints;
+};
+
+enum class ReloadState : std::uint8_t { never, applied, unchanged, rejected };
+
+struct ReloadStatus {
+  ReloadState state = ReloadState::never;
+  std::optional<WallTime> at;
+  std::string message;  // admin only: what changed, or the first problem
+};
+
+enum class StoreState : std::uint8_t { none, ready, failing };
+
+struct StoreStatus {
+  StoreState state = StoreState::none;  // none: no consumers are configured
+  std::uint64_t consumers = 0;
+  std::uint64_t keys = 0;
+  std::optional<WallTime> fresh_at;  // when it was last read with success
+  std::string last_error;            // stable code
+};
+
+struct InsecureStatus {
+  std::string where;   // "origins.orders"
+  std::string reason;  // admin only
+  WallTime until{};
+};
+
+struct CredentialStatus {
+  std::string origin;
+  std::string method;                 // "shared_secret"
+  std::optional<WallTime> switch_at;  // when the next value takes over
+  std::optional<WallTime> expires;
+};
+
+struct Status {
+  std::string version;
+  WallTime now{};
+  WallTime started{};
+  std::uint64_t generation = 0;  // newest configuration; a loop that lags behind still drains
+  bool draining = false;
+  std::vector<LoopStatus> loops;
+  std::vector<ListenerStatus> listeners;
+  std::vector<OriginStatus> origins;
+  ReloadStatus reload;
+  StoreStatus store;
+  std::vector<InsecureStatus> insecure;
+  std::vector<CredentialStatus> credentials;
+  std::uint64_t access_log_dropped = 0;
+  std::uint64_t log_dropped = 0;
+};
+
+// One JSON object, pure ASCII.
+[[nodiscard]] std::string render_json(const Status& status, Audience audience);
+// Lines for a terminal; control characters of names are shown as "?".
+[[nodiscard]] std::string render_text(const Status& status, Audience audience);
+
+}  // namespace postern::observe

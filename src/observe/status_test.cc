@@ -1,0 +1,99 @@
+#include "observe/status.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <boost/json.hpp>
+
+namespace postern::observe {
+namespace {
+
+using std::chrono::hours;
+using std::chrono::seconds;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+Status example() {
+  const WallTime now{seconds(1'700'000'000)};
+  return {
+      .version = "0.1.0",
+      .now = now,
+      .started = now - hours(49),
+      .generation = 7,
+      .draining = false,
+      .loops = {{.generation = 7, .connections = 3, .requests = 1}, {.generation = 6, .connections = 1, .requests = 0}},
+      .listeners = {{.address = "0.0.0.0:8443", .kind = "http", .connections = 4}},
+      .origins = {{.name = "orders",
+                   .endpoints = {{.address = "10.0.0.7:8080",
+                                  .state = EndpointState::healthy,
+                                  .until = {},
+                                  .ejections = 0,
+                                  .active = 2,
+                                  .last_error = ""},
+                                 {.address = "unix:/run/o.sock",
+                                  .state = EndpointState::ejected,
+                                  .until = now + seconds(30),
+                                  .ejections = 4,
+                                  .active = 0,
+                                  .last_error = "PST-U001"}}}},
+      .reload = {.state = ReloadState::rejected, .at = now - seconds(61), .message = "a.yaml:3:1 \x1B[31mbad"},
+      .store = {.state = StoreState::ready, .consumers = 2, .keys = 3, .fresh_at = now, .last_error = ""},
+      .insecure = {{.where = "origins.old", .reason = "until moved", .until = now + hours(24)},
+                   {.where = "origins.older", .reason = "forgotten", .until = now - hours(1)}},
+      .credentials = {{.origin = "orders", .method = "shared_secret", .switch_at = now + hours(2), .expires = {}}},
+      .access_log_dropped = 5,
+      .log_dropped = 0};
+}
+
+TEST(Status, JsonForTheAdminHoldsEverything) {
+  const boost::json::value json = boost::json::parse(render_json(example(), Audience::admin));
+  EXPECT_EQ(json.at("generation"), 7);
+  EXPECT_EQ(json.at("state"), "running");
+  EXPECT_EQ(json.at_pointer("/loops/1/generation"), 6);
+  EXPECT_EQ(json.at_pointer("/listeners/0/address"), "0.0.0.0:8443");
+  EXPECT_EQ(json.at_pointer("/origins/0/endpoints/1/state"), "ejected");
+  EXPECT_EQ(json.at_pointer("/origins/0/endpoints/1/address"), "unix:/run/o.sock");
+  EXPECT_EQ(json.at_pointer("/origins/0/endpoints/1/until"), "2023-11-14T22:13:50.000Z");
+  EXPECT_EQ(json.at_pointer("/reload/state"), "rejected");
+  EXPECT_EQ(json.at_pointer("/reload/message"), "a.yaml:3:1 \x1B[31mbad");
+  EXPECT_EQ(json.at_pointer("/store/keys"), 3);
+  EXPECT_EQ(json.at_pointer("/insecure/0/state"), "in_force");
+  EXPECT_EQ(json.at_pointer("/insecure/1/state"), "expired");
+  EXPECT_EQ(json.at_pointer("/credentials/0/switch_at"), "2023-11-15T00:13:20.000Z");
+  EXPECT_EQ(json.at_pointer("/log_dropped/access"), 5);
+}
+
+TEST(Status, TheObserveListenerNamesNoAddressAndNoMessage) {
+  for (const std::string& text :
+       {render_json(example(), Audience::observe), render_text(example(), Audience::observe)}) {
+    EXPECT_THAT(text, HasSubstr("orders"));
+    for (const char* const hidden : {"10.0.0.7", "/run/o.sock", "0.0.0.0", "a.yaml", "until moved"}) {
+      EXPECT_THAT(text, Not(HasSubstr(hidden)));
+    }
+  }
+}
+
+TEST(Status, TextIsForPeople) {
+  EXPECT_EQ(render_text(example(), Audience::admin),
+            "postern 0.1.0, up 2d 1h, generation 7\n"
+            "reload: rejected 2023-11-14T22:12:19.000Z (1m 1s ago): a.yaml:3:1 ?[31mbad\n"
+            "loop 0: generation 7, 3 connections, 1 requests\n"
+            "loop 1: generation 6, 1 connections, 0 requests\n"
+            "listener 0: http 0.0.0.0:8443, 4 connections\n"
+            "log lines lost: 5 access, 0 operational\n"
+            "origin orders:\n"
+            "  endpoint 0 10.0.0.7:8080: healthy, 2 active, 0 ejections\n"
+            "  endpoint 1 unix:/run/o.sock: ejected until 2023-11-14T22:13:50.000Z (in 30s), 0 active, 4 ejections, "
+            "last error PST-U001\n"
+            "store: ready, 2 consumers, 3 keys, read 2023-11-14T22:13:20.000Z (0s ago)\n"
+            "credential orders shared_secret: next value 2023-11-15T00:13:20.000Z (in 2h 0m)\n"
+            "INSECURE origins.old until 2023-11-15T22:13:20.000Z (in 1d 0h): until moved\n"
+            "INSECURE origins.older EXPIRED 2023-11-14T21:13:20.000Z (1h 0m ago): forgotten\n");
+}
+
+TEST(Status, AnEmptyOneIsStillJson) {
+  EXPECT_NO_THROW(static_cast<void>(boost::json::parse(render_json({}, Audience::admin))));
+}
+
+}  // namespace
+}  // namespace postern::observe
