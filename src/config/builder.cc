@@ -226,9 +226,9 @@ void Builder::read_endpoint(const Node& node, OriginConfig& origin) {
   const auto parts = node.is(Kind::string) ? split_url(node.text()) : std::nullopt;
   if (!parts) return;
   if (parts->scheme == "https" || parts->scheme == "service") {
-    diagnostics_.error(Problem::not_built, node, fmt::format("{}:// is not built yet", parts->scheme),
-                       parts->scheme == "https" ? "TLS to origins comes with a later version"
-                                                : "tunnels come with a later version");
+    diagnostics_.error(
+        Problem::not_built, node, fmt::format("{}:// is not built yet", parts->scheme),
+        parts->scheme == "https" ? "TLS to origins comes with a later version" : "tunnels come with a later version");
     return;
   }
   EndpointConfig endpoint;
@@ -346,12 +346,31 @@ void Builder::read_shared_secret(const Node& node, OriginConfig& origin) {
 
 void Builder::check_identity_header(const Node& node, const OriginConfig& origin) {
   // Fields that belong to one connection, frame the message, or are rebuilt by the gateway itself.
-  constexpr std::array<std::string_view, 25> kTaken = {
-      "connection",       "keep-alive",        "proxy-connection", "te",                "trailer",
-      "transfer-encoding", "upgrade",          "content-length",   "host",              "expect",
-      "http2-settings",   "via",               "forwarded",        "x-forwarded-for",   "x-forwarded-host",
-      "x-forwarded-port", "x-forwarded-proto", "x-request-id",     "content-type",      "content-encoding",
-      "date",             "cookie",            "range",            "accept",            "user-agent"};
+  constexpr std::array<std::string_view, 25> kTaken = {"connection",
+                                                       "keep-alive",
+                                                       "proxy-connection",
+                                                       "te",
+                                                       "trailer",
+                                                       "transfer-encoding",
+                                                       "upgrade",
+                                                       "content-length",
+                                                       "host",
+                                                       "expect",
+                                                       "http2-settings",
+                                                       "via",
+                                                       "forwarded",
+                                                       "x-forwarded-for",
+                                                       "x-forwarded-host",
+                                                       "x-forwarded-port",
+                                                       "x-forwarded-proto",
+                                                       "x-request-id",
+                                                       "content-type",
+                                                       "content-encoding",
+                                                       "date",
+                                                       "cookie",
+                                                       "range",
+                                                       "accept",
+                                                       "user-agent"};
   const std::string folded = fold_header_name(node.text());
   if (std::find(kTaken.begin(), kTaken.end(), folded) != kTaken.end()) {
     diagnostics_.error(Problem::reserved_header, node, printable(node.text()) + " has another meaning in HTTP",

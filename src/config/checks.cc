@@ -25,7 +25,11 @@ bool is_loopback(const Address& address) {
 class Checks {
  public:
   Checks(const LoadInput& input, Config& config, Diagnostics& diagnostics)
-      : input_(input), config_(config), diagnostics_(diagnostics), root_(config.document->root()), reserved_(reserved_headers(config)) {}
+      : input_(input),
+        config_(config),
+        diagnostics_(diagnostics),
+        root_(config.document->root()),
+        reserved_(reserved_headers(config)) {}
 
   void run() {
     check_listeners();
@@ -210,9 +214,10 @@ class Checks {
       shape.append(" ").append(method);
       const auto [at, fresh] = shapes_.emplace(shape, index);
       if (fresh) continue;
-      diagnostics_.error(Problem::duplicate, node,
-                         fmt::format("the same match as the route in line {}", config_.routes[at->second].position.line),
-                         "change the match of one, or remove it");
+      diagnostics_.error(
+          Problem::duplicate, node,
+          fmt::format("the same match as the route in line {}", config_.routes[at->second].position.line),
+          "change the match of one, or remove it");
       return;
     }
     if (!names_.insert(route.name).second) {

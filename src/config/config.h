@@ -1,5 +1,6 @@
 // Config: the whole configuration as plain structs, checked and complete: every default is filled in, every name
-// resolves, every secret is read. Built by load(); immutable afterwards, shared by all loops as shared_ptr<const Config>.
+// resolves, every secret is read. Built by load(); immutable afterwards, shared by all loops as shared_ptr<const
+// Config>.
 //
 // Durations are nanoseconds (platform/clock.h), sizes are bytes. Addresses and networks are text whose form is checked;
 // resolving and parsing them is the work of the rooms that use them. `document` keeps the tree alive that PolicyUse
@@ -39,9 +40,9 @@ struct Address {
 // How much a client may ask for. The gateway's values are the defaults of each listener.
 struct Limits {
   std::uint32_t max_header_count = 100;
-  std::uint64_t max_header_bytes = 32 * 1024;      // all fields of one head
+  std::uint64_t max_header_bytes = 32 * 1024;  // all fields of one head
   std::uint64_t max_target_length = 8 * 1024;
-  std::uint64_t max_body_size = 10 * 1024 * 1024;  // kUnlimited after `max_body_size: unlimited`
+  std::uint64_t max_body_size = 10 * 1024 * 1024;          // kUnlimited after `max_body_size: unlimited`
   Duration header_timeout = std::chrono::seconds(10);      // first byte to complete head
   Duration idle_timeout = std::chrono::seconds(75);        // between requests
   Duration body_idle_timeout = std::chrono::seconds(30);   // without one body byte
@@ -111,21 +112,21 @@ struct OriginTimeouts {
 };
 
 struct PoolConfig {
-  std::uint32_t max_idle = 64;         // per loop and endpoint
+  std::uint32_t max_idle = 64;  // per loop and endpoint
   Duration idle_timeout = std::chrono::seconds(30);
-  std::uint32_t max_connections = 0;   // per endpoint, all loops; 0: no limit, nobody waits
+  std::uint32_t max_connections = 0;  // per endpoint, all loops; 0: no limit, nobody waits
   Duration max_lifetime = std::chrono::hours(1);
 };
 
 struct RetryConfig {
-  std::uint32_t attempts = 2;        // in total; 1: no retries
-  std::uint32_t budget_percent = 20; // retries per requests, over the last seconds
+  std::uint32_t attempts = 2;         // in total; 1: no retries
+  std::uint32_t budget_percent = 20;  // retries per requests, over the last seconds
 };
 
 struct EjectionConfig {
   std::uint32_t consecutive_failures = 5;  // 0: off
   Duration base_time = std::chrono::seconds(30);
-  std::uint32_t max_percent = 50;          // of the endpoints
+  std::uint32_t max_percent = 50;  // of the endpoints
 };
 
 struct HealthConfig {
@@ -177,14 +178,14 @@ struct OriginConfig {
   std::vector<IdentityUse> identity;
   std::optional<InsecureConfig> insecure;
   std::vector<PolicyUse> policies;
-  Without without;                          // of the gateway's policies
-  std::vector<std::string> allow_headers;   // override headers that may pass, lower-case
+  Without without;                         // of the gateway's policies
+  std::vector<std::string> allow_headers;  // override headers that may pass, lower-case
   Position position;
 };
 
 struct RouteMatch {
-  std::string host;  // "" any; "api.example.com"; "*.example.com"; lower-case
-  std::string path;  // "/orders/{id}", "/files/*"
+  std::string host;                  // "" any; "api.example.com"; "*.example.com"; lower-case
+  std::string path;                  // "/orders/{id}", "/files/*"
   std::vector<std::string> methods;  // empty: any
 };
 
@@ -197,7 +198,7 @@ struct RouteConfig {
   std::size_t origin_index = 0;     // into Config::origins, if origin is not ""
   std::optional<PolicyUse> answer;  // `respond:` or `redirect:` on the route; runs as its last inbound policy
   std::vector<PolicyUse> policies;
-  Without without;                  // of the gateway's and the origin's policies
+  Without without;                        // of the gateway's and the origin's policies
   Access access = Access::authenticated;  // `public: true`
   Position position;
 };
@@ -249,7 +250,7 @@ struct LoadInput {
   std::string_view text;  // whole content
   const Schema& schema;   // config/schema.h
   SecretSources secrets;
-  WallTime now;           // judges `insecure.until` and `switch_at`
+  WallTime now;  // judges `insecure.until` and `switch_at`
   DefaultPaths paths;
   // Policies that authenticate a consumer; a route without one of them must be `public: true`.
   std::vector<std::string> authenticating_policies;
@@ -271,7 +272,8 @@ struct LoadInput {
 // What a reload changes, one line each, in document order: "~ origins.orders.timeouts.connect: 5s -> 2s",
 // "+ routes[3] ...", "- ...". Secrets appear as "changed" only.
 [[nodiscard]] std::vector<std::string> describe_changes(const Config& before, const Config& after);
-// Paths of the secrets that come from the environment: fixed at process start, so a reload cannot renew them and says so.
+// Paths of the secrets that come from the environment: fixed at process start, so a reload cannot renew them and says
+// so.
 [[nodiscard]] std::vector<std::string> secrets_fixed_at_start(const Config& config);
 
 }  // namespace postern::config

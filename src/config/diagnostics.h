@@ -40,7 +40,7 @@ struct Diagnostic {
   Position position;
   std::string path;  // "origins.orders.trust.ca"; "" for the whole file
   std::string what;
-  std::string fix;   // may be ""
+  std::string fix;  // may be ""
 };
 
 // `text` from the file, made fit for a terminal: between backquotes, control characters and non-ASCII bytes as \xNN,

@@ -55,7 +55,7 @@ struct UrlParts {
   std::string_view scheme;
   std::string_view authority;  // "" for unix
   HostPort host;
-  std::string_view path;       // unix: the socket
+  std::string_view path;  // unix: the socket
 };
 [[nodiscard]] std::optional<UrlParts> split_url(std::string_view text) noexcept;
 

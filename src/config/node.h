@@ -1,8 +1,8 @@
 // Node: one value of a configuration document, with the place it was written at. A Document is the tree of one file.
 //
 // Immutable once read; every view borrows from the Document, which never moves. Only what YAML 1.2 core and JSON agree
-// on is typed: `true`, `12`, `1.5`, `null`. Every other plain scalar (`5s`, `1MiB`, `no`, `010`, `0x10`) is a string that
-// keeps its text, so that the schema judges it and nothing is guessed.
+// on is typed: `true`, `12`, `1.5`, `null`. Every other plain scalar (`5s`, `1MiB`, `no`, `010`, `0x10`) is a string
+// that keeps its text, so that the schema judges it and nothing is guessed.
 //
 // Thread rule: none; const after reading.
 #pragma once

@@ -17,9 +17,9 @@ namespace {
 // an address is expected here and no password stands in it.
 std::string shown(const Node& node, const Rule& rule) {
   const std::string_view text = node.text();
-  const bool is_plain_format =
-      rule.format != Format::none && rule.format != Format::secret && rule.format != Format::header_name;
-  const bool harmless = rule.format != Format::secret && (text.size() < kMinSecretBytes || is_plain_format);
+  // The name of a header stands right beside its secret: a place to confuse the two.
+  const bool risky = rule.format == Format::secret || rule.format == Format::header_name;
+  const bool harmless = !risky && (text.size() < kMinSecretBytes || rule.format != Format::none);
   return harmless && text.find('@') == std::string_view::npos ? printable(text) : "this value";
 }
 
@@ -54,7 +54,8 @@ std::string type_fix(const Node& node, const Rule& rule) {
   const std::string_view text = node.text();
   if (node.is(Kind::string)) {
     if (rule.types & type_bit(Kind::boolean)) return "write true or false";
-    if ((rule.types & type_bit(Kind::integer)) && node.style() == Style::quoted) return "write the number without quotes";
+    if ((rule.types & type_bit(Kind::integer)) && node.style() == Style::quoted)
+      return "write the number without quotes";
     if (rule.types & type_bit(Kind::integer)) return "write a decimal number without leading zeros, prefix or unit";
   }
   const bool is_number = node.is(Kind::integer) || node.is(Kind::real);
@@ -90,15 +91,16 @@ void validate_mapping(const Node& node, const Rule& rule, Diagnostics& diagnosti
       // A name is judged by its pattern only.
       const Rule& names = resolved(*rule.names);
       if (names.pattern && !RE2::PartialMatch(re2::StringPiece(entry.key.data(), entry.key.size()), *names.pattern)) {
-        diagnostics.error(Problem::bad_value, entry, printable(entry.key) + " cannot be a name here", names.description);
+        diagnostics.error(Problem::bad_value, entry, printable(entry.key) + " cannot be a name here",
+                          names.description);
       }
     }
     const Rule::Property* const property = rule.find(entry.key);
     if (property) {
       const Rule& target = resolved(*property->rule);
       if (target.never) {
-        const std::string& description = property->rule->description.empty() ? target.description
-                                                                             : property->rule->description;
+        const std::string& description =
+            property->rule->description.empty() ? target.description : property->rule->description;
         diagnostics.error(Problem::not_built, entry, printable(entry.key) + " is not built yet", description);
       } else {
         validate_node(entry.value, *property->rule, diagnostics);
@@ -147,8 +149,8 @@ void validate_sequence(const Node& node, const Rule& rule, Diagnostics& diagnost
 }
 
 std::size_t code_points(std::string_view text) noexcept {
-  return static_cast<std::size_t>(std::count_if(
-      text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0U) != 0x80U; }));
+  return static_cast<std::size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0U) != 0x80U; }));
 }
 
 void validate_string(const Node& node, const Rule& rule, Diagnostics& diagnostics) {
@@ -300,13 +302,22 @@ void validate_node(const Node& node, const Rule& given, Diagnostics& diagnostics
     return;
   }
   switch (node.kind()) {
-    case Kind::mapping: validate_mapping(node, rule, diagnostics); break;
-    case Kind::sequence: validate_sequence(node, rule, diagnostics); break;
-    case Kind::string: validate_string(node, rule, diagnostics); break;
+    case Kind::mapping:
+      validate_mapping(node, rule, diagnostics);
+      break;
+    case Kind::sequence:
+      validate_sequence(node, rule, diagnostics);
+      break;
+    case Kind::string:
+      validate_string(node, rule, diagnostics);
+      break;
     case Kind::integer:
-    case Kind::real: validate_number(node, rule, diagnostics); break;
+    case Kind::real:
+      validate_number(node, rule, diagnostics);
+      break;
     case Kind::null:
-    case Kind::boolean: break;
+    case Kind::boolean:
+      break;
   }
   if (!rule.one_of.empty()) validate_one_of(node, rule, diagnostics);
 }

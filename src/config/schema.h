@@ -3,8 +3,8 @@
 //
 // Subset: $schema, $id, title, description, default, examples, $comment, $defs, $ref (#/$defs/name only), type, enum,
 // const, properties, required, additionalProperties (false or a schema), propertyNames, minProperties, maxProperties,
-// items, minItems, maxItems, uniqueItems, minLength, maxLength, pattern (RE2), minimum, maximum, oneOf, `not: {}` (a word
-// that is planned but not built), x-postern-format (duration, size, secret, ip, cidr, host, url, date, timestamp).
+// items, minItems, maxItems, uniqueItems, minLength, maxLength, pattern (RE2), minimum, maximum, oneOf, `not: {}` (a
+// word that is planned but not built), x-postern-format (duration, size, secret, ip, cidr, host, url, date, timestamp).
 //
 // Immutable and thread-safe once compiled.
 #pragma once
@@ -46,8 +46,8 @@ class Schema {
   std::unique_ptr<Compiled> compiled_;
 };
 
-// Puts the parts into the root (as $defs/policy_<name> and $defs/identity_<name>, and into the lists of $defs/policy and
-// $defs/identity) and compiles the whole. An Error (Code::internal) means a bug in a schema file and names it.
+// Puts the parts into the root (as $defs/policy_<name> and $defs/identity_<name>, and into the lists of $defs/policy
+// and $defs/identity) and compiles the whole. An Error (Code::internal) means a bug in a schema file and names it.
 [[nodiscard]] Result<Schema> compile_schema(std::string_view root_text, std::span<const SchemaPart> parts);
 
 // postern.schema.json, embedded.

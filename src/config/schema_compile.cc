@@ -117,7 +117,8 @@ Result<json::value> assemble(std::string_view root_text, std::span<const SchemaP
   if (!defs.is_object()) return schema_bug("$defs is not an object");
   for (const SchemaPart& part : parts) {
     json::object& definitions = defs.as_object();
-    if (Result<void> added = add_definition(part, definitions); !added) return std::unexpected(std::move(added.error()));
+    if (Result<void> added = add_definition(part, definitions); !added)
+      return std::unexpected(std::move(added.error()));
     Result<PartList> list = find_list(definitions, part.kind);
     if (!list) return std::unexpected(std::move(list.error()));
     const std::string definition = definition_name(part);
@@ -209,7 +210,8 @@ class Compiler {
         report(fmt::format("keyword `{}` is not in the subset, or its value is not of the right kind", key));
       }
     }
-    if (rule.reference && object->size() > (rule.description.empty() ? 1U : 2U) + (object->contains("default") ? 1U : 0U)) {
+    if (rule.reference &&
+        object->size() > (rule.description.empty() ? 1U : 2U) + (object->contains("default") ? 1U : 0U)) {
       report("beside $ref only description and default may stand");
     }
     rule.by_name.resize(rule.properties.size());

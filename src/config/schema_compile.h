@@ -35,23 +35,23 @@ struct Rule {
   };
 
   std::uint8_t types = kAnyType;
-  const Rule* reference = nullptr;   // everything else but the description is empty then
-  bool never = false;                // `not: {}`: planned, not built
+  const Rule* reference = nullptr;  // everything else but the description is empty then
+  bool never = false;               // `not: {}`: planned, not built
   std::string description;
   std::optional<std::vector<Value>> allowed;  // enum and const
-  std::vector<Property> properties;  // in the order of the schema, for messages
-  std::vector<std::uint32_t> by_name;  // indices into properties, sorted by name
+  std::vector<Property> properties;           // in the order of the schema, for messages
+  std::vector<std::uint32_t> by_name;         // indices into properties, sorted by name
   std::vector<std::string> required;
-  bool open = true;                  // additionalProperties is not false
+  bool open = true;  // additionalProperties is not false
   const Rule* additional = nullptr;
-  const Rule* names = nullptr;       // propertyNames
+  const Rule* names = nullptr;  // propertyNames
   std::size_t min_properties = 0;
   std::size_t max_properties = std::numeric_limits<std::size_t>::max();
   const Rule* items = nullptr;
   std::size_t min_items = 0;
   std::size_t max_items = std::numeric_limits<std::size_t>::max();
   bool unique_items = false;
-  std::size_t min_length = 0;        // code points
+  std::size_t min_length = 0;  // code points
   std::size_t max_length = std::numeric_limits<std::size_t>::max();
   std::unique_ptr<RE2> pattern;
   std::optional<double> minimum;

@@ -97,7 +97,8 @@ std::optional<std::string> read_secret_file(const std::string& path, const Node&
 std::optional<std::string> fetch(const Reference& reference, const Node& node, const SecretSources& sources,
                                  Diagnostics& diagnostics) {
   switch (reference.source) {
-    case Source::file: return read_secret_file(std::string(reference.name), node, sources, diagnostics);
+    case Source::file:
+      return read_secret_file(std::string(reference.name), node, sources, diagnostics);
     case Source::environment: {
       std::optional<std::string> value = sources.environment.get(reference.name);
       if (!value) {
@@ -128,11 +129,12 @@ bool check_value(std::string_view value, const Node& node, Diagnostics& diagnost
     return false;
   }
   std::bitset<256> seen;
-  for (const char c : value) {
+  for (std::size_t i = 0; i < value.size(); ++i) {
+    const char c = value[i];
     const auto byte = static_cast<unsigned char>(c);
     seen.set(byte);
     if (byte >= 0x21 && byte <= 0x7e) continue;
-    if (c == ' ' && &c != value.data() && &c != &value.back()) continue;
+    if (c == ' ' && i != 0 && i + 1 != value.size()) continue;
     diagnostics.error(Problem::secret_unsendable, node,
                       reference + (c == '\n' || c == '\r' ? " has more than one line"
                                                           : " holds a byte that no header field can carry safely"),

@@ -15,11 +15,8 @@ struct Unit {
   std::uint64_t factor;
 };
 
-constexpr std::array<Unit, 5> kDurationUnits = {{{"ms", 1},
-                                                 {"s", 1'000},
-                                                 {"m", 60'000},
-                                                 {"h", 3'600'000},
-                                                 {"d", 86'400'000}}};
+constexpr std::array<Unit, 5> kDurationUnits = {
+    {{"ms", 1}, {"s", 1'000}, {"m", 60'000}, {"h", 3'600'000}, {"d", 86'400'000}}};
 constexpr std::array<Unit, 4> kSizeUnits = {{{"B", 1}, {"KiB", 1ULL << 10}, {"MiB", 1ULL << 20}, {"GiB", 1ULL << 30}}};
 
 constexpr std::uint64_t kMaxMilliseconds = 3660ULL * 86'400'000;
@@ -113,7 +110,8 @@ std::optional<WallTime> parse_timestamp(std::string_view text) noexcept {
     if (take_number(text, 1) < 0) return std::nullopt;
     while (!text.empty() && is_digit(text.front())) text.remove_prefix(1);
   }
-  WallTime time = WallTime(*day) + std::chrono::hours(hour) + std::chrono::minutes(minute) + std::chrono::seconds(second);
+  WallTime time =
+      WallTime(*day) + std::chrono::hours(hour) + std::chrono::minutes(minute) + std::chrono::seconds(second);
   if (text == "Z") return time;
   if (text.empty() || (text.front() != '+' && text.front() != '-')) return std::nullopt;
   const bool east = text.front() == '+';

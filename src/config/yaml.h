@@ -1,8 +1,8 @@
 // Reads the text of one configuration file into a Document.
 //
-// YAML 1.2 core by libyaml's events, less what makes a file hard to judge: duplicate keys, anchors, aliases, merge keys,
-// tags, several documents, keys that are not scalars. A file named *.json must be strict JSON (RFC 8259) first and is
-// then read the same way, so both give the same tree with the same positions.
+// YAML 1.2 core by libyaml's events, less what makes a file hard to judge: duplicate keys, anchors, aliases, merge
+// keys, tags, several documents, keys that are not scalars. A file named *.json must be strict JSON (RFC 8259) first
+// and is then read the same way, so both give the same tree with the same positions.
 #pragma once
 
 #include <cstddef>

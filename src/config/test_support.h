@@ -1,0 +1,86 @@
+// For the tests of this room: an environment and files in memory, a schema with a few small policies, and a load() that
+// needs only text.
+#pragma once
+
+#include <map>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+#include "config/config.h"
+#include "config/diagnostics.h"
+#include "config/schema.h"
+
+namespace postern::config {
+
+class MapEnvironment final : public Environment {
+ public:
+  explicit MapEnvironment(std::map<std::string, std::string, std::less<>> values = {}) : values(std::move(values)) {}
+  [[nodiscard]] std::optional<std::string> get(std::string_view name) const override {
+    const auto at = values.find(name);
+    if (at == values.end()) return std::nullopt;
+    return at->second;
+  }
+  std::map<std::string, std::string, std::less<>> values;
+};
+
+class MapFiles final : public FileReader {
+ public:
+  [[nodiscard]] Outcome read(const std::string& path, std::size_t max_bytes) const override {
+    const auto at = values.find(path);
+    if (at == values.end()) return {std::nullopt, "No such file or directory"};
+    if (at->second.size() > max_bytes) return {std::nullopt, "too large"};
+    return {at->second, ""};
+  }
+  std::map<std::string, std::string> values;
+};
+
+inline constexpr char kSharedSecretSchema[] = {
+#embed "../identity/shared_secret/schema.json"
+};
+
+inline constexpr std::string_view kApiKeySchema = R"({"type": "object", "additionalProperties": false,
+    "properties": {"header": {"type": "string", "x-postern-format": "header_name"}}})";
+inline constexpr std::string_view kRateLimitSchema = R"({"type": "object", "required": ["requests", "per"],
+    "additionalProperties": false, "properties": {"requests": {"type": "integer", "minimum": 1},
+    "per": {"$ref": "#/$defs/window"}}, "$defs": {"window": {"type": "string", "x-postern-format": "duration"}}})";
+inline constexpr std::string_view kRespondSchema = R"({"type": "object", "required": ["status"],
+    "additionalProperties": false, "properties": {"status": {"type": "integer", "minimum": 200, "maximum": 599}}})";
+inline constexpr std::string_view kRedirectSchema = R"({"type": "object", "required": ["to"],
+    "additionalProperties": false, "properties": {"to": {"type": "string"}}})";
+
+inline Schema test_schema() {
+  constexpr std::string_view shared_secret(kSharedSecretSchema, sizeof(kSharedSecretSchema));
+  const SchemaPart parts[] = {{"policy", "api_key", kApiKeySchema},
+                              {"policy", "rate_limit", kRateLimitSchema},
+                              {"policy", "respond", kRespondSchema},
+                              {"policy", "redirect", kRedirectSchema},
+                              {"identity", "shared_secret", shared_secret}};
+  Result<Schema> schema = compile_schema(root_schema_text(), parts);
+  if (!schema) throw std::runtime_error(std::string(schema.error().detail()));
+  return std::move(*schema);
+}
+
+// 2026-11-24T12:00:00Z
+inline constexpr WallTime kTestNow = WallTime(std::chrono::seconds(1'795'521'600));
+inline constexpr std::string_view kSecretA = "0123456789abcdef-A-secret";
+inline constexpr std::string_view kSecretB = "fedcba9876543210-B-secret";
+
+// What a test can change about the world around the file.
+struct World {
+  MapEnvironment environment;
+  MapFiles files;
+  Schema schema = test_schema();
+
+  World() {
+    files.values["/s/a"] = std::string(kSecretA) + "\n";
+    files.values["/s/b"] = kSecretB;
+  }
+  std::shared_ptr<const Config> load(std::string_view text, Diagnostics& diagnostics,
+                                     const std::string& file = "postern.yaml") const {
+    const LoadInput input{file, text, schema, {environment, files}, kTestNow, {}, {"api_key"}};
+    return config::load(input, diagnostics);
+  }
+};
+
+}  // namespace postern::config
