@@ -56,7 +56,7 @@ function schemas() {
 }
 
 const cell = (text) => text.replaceAll('|', '\\|').replaceAll('\n', ' ');
-const link = (name) => `[${name}](#${name.replaceAll('_', '-')})`;
+const link = (name) => `[${name}](#${name})`;
 
 class Tables {
   constructor(main) {

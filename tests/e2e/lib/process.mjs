@@ -7,7 +7,7 @@ export class Process {
   constructor(command, args, { env = {}, cwd, input } = {}) {
     this.name = command.split('/').pop();
     this.child = spawn(command, args, { env: { ...process.env, ...env }, cwd, stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'] });
-    if (input !== undefined) this.child.stdin.end(input);
+    if (typeof input === 'string') this.child.stdin.end(input);  // null: the caller writes
     this.stdout = '';
     this.stderr = '';
     this.child.stdout.setEncoding('utf8').on('data', (text) => { this.stdout += text; });

@@ -1,0 +1,92 @@
+// Every command of README.md runs as written: the two commands in the checkout, everything else in one shell session in
+// an empty folder, with the files that the page shows.
+import assert from 'node:assert/strict';
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import { binary, root } from './lib/gateway.mjs';
+import { onCleanup, temporaryDirectory } from './lib/cleanup.mjs';
+import { Process, run } from './lib/process.mjs';
+import { until, within } from './lib/wait.mjs';
+
+const page = readFileSync(path.join(root, 'README.md'), 'utf8');
+const fences = [...page.matchAll(/(?:<!-- file: (\S+) -->\n)?```(\w*)\n([^]*?)```\n/g)].map(([, file, language, text]) => ({ file, language, text }));
+const files = fences.filter(({ file }) => file);
+const scripts = fences.filter(({ language }) => language === 'sh').map(({ text }) => text);
+
+// One shell for the whole page; answers of a block are what it prints before the mark.
+class Session {
+  constructor(cwd, env) {
+    this.shell = new Process('bash', ['-c', 'exec 2>&1; while IFS= read -r -d "" block; do eval "$block"; printf "\\n[exit %s]\\n" "$?"; done'], { cwd, env, input: null });
+  }
+  async run(block) {
+    const from = this.shell.stdout.length;
+    this.shell.child.stdin.write(`${block}\0`);
+    await until(`the end of ${JSON.stringify(block)}`, () => /\n\[exit \d+\]\n/.test(this.shell.stdout.slice(from)) || this.shell.exit);
+    const [, output, code] = /^([^]*?)\n\[exit (\d+)\]\n/.exec(this.shell.stdout.slice(from));
+    assert.equal(code, '0', `${block}\n${output}`);
+    return output;
+  }
+}
+
+test('the page shows commands and files', () => {
+  assert.ok(scripts.length >= 7 && files.length >= 4);
+  for (const { language, file, text } of fences) assert.ok(language === 'sh' || file, `neither run nor written: ${text}`);
+});
+
+test('the two commands', async () => {
+  const lines = scripts[0].trim().split('\n').map((line) => line.split('#')[0].trim());
+  assert.deepEqual(lines, ['./dev run', './dev test']);
+  // This is ./dev test; the other one is stopped as the page says, with Ctrl-C, once it shows something.
+  const child = new Process(path.join(root, 'dev'), ['run'], { cwd: root });
+  await until('./dev run to show the curl lines', () => {
+    if (child.exit) throw new Error(`./dev run ended: ${child.stdout}${child.stderr}`);
+    return /curl .*http:\/\/127\.0\.0\.1/.test(child.stdout + child.stderr);
+  }, 300_000);
+  child.signal('SIGINT');
+  await within('./dev run to end', child.ended, 30_000);
+  assert.ok(child.exit.signal === 'SIGINT' || child.exit.code === 0 || child.exit.code === 130, JSON.stringify(child.exit));
+});
+
+test('five minutes, in an empty folder', async (t) => {
+  const cwd = temporaryDirectory();
+  const places = temporaryDirectory();
+  for (const name of ['state', 'run']) mkdirSync(path.join(places, name), { mode: 0o700 });
+  const env = { PATH: `${path.dirname(binary)}:${process.env.PATH}:/usr/sbin`, STATE_DIRECTORY: path.join(places, 'state'), RUNTIME_DIRECTORY: path.join(places, 'run'),
+    XDG_STATE_HOME: path.join(places, 'state'), XDG_RUNTIME_DIR: path.join(places, 'run') };
+  assert.deepEqual(readdirSync(cwd), []);
+  for (const { file, text } of files) writeFileSync(path.join(cwd, file), text);
+  const session = new Session(cwd, env);
+  onCleanup(async () => {
+    const stop = 'kill $(jobs -p) $(cat nginx.pid haproxy.pid 2>/dev/null) 2>/dev/null; wait; true';
+    if (!session.shell.exit) await session.run(stop).catch(() => {});
+    session.shell.child.stdin.end();
+  });
+
+  const outputs = [];
+  for (const script of scripts.slice(1)) {
+    await t.test(script.trim().split('\n')[0], async () => { outputs.push(await session.run(script)); });
+  }
+  await t.test('prints what the page says', async () => {
+    const tries = outputs[scripts.slice(1).findIndex((script) => script.includes('a guess'))];
+    assert.match(tries, /^hello from the backend\n\{.*"PST-P401".*\}\n?not from the gateway\nnot from the gateway\n$/);
+  });
+  await t.test('a key is known and then not', async () => {
+    assert.match(await session.run('curl -sS -o /dev/null -w "%{http_code}" -H "Authorization: Bearer $KEY" http://127.0.0.1:8080/orders/8'), /200/);
+  });
+  for (const [name, start, port] of [['haproxy', 'haproxy -D -p haproxy.pid -f haproxy.cfg', 9001], ['node', `${process.execPath} backend.mjs &`, 9002]]) {
+    await t.test(`the backend of ${name} refuses everyone else`, async () => {
+      await session.run(start);
+      const status = (extra) => session.run(`curl -sS --retry 20 --retry-connrefused --retry-delay 1 -o /dev/null -w "%{http_code}" ${extra} http://127.0.0.1:${port}/orders/7`);
+      assert.equal(await status(''), '401');
+      assert.equal(await status('-H "X-Backend-Secret: a guess"'), '401');
+      assert.equal(await status('-H "X-Backend-Secret: $BACKEND_SECRET"'), '200');
+      if (name === 'haproxy') assert.equal(await status('-H "X-Backend-Secret: $BACKEND_SECRET" -H "X-Backend-Secret: $BACKEND_SECRET"'), '401');
+    });
+  }
+});
+
+test('./dev help lists every command of the page', async () => {
+  const { stdout } = await run(path.join(root, 'dev'), ['help']);
+  for (const [, name] of page.matchAll(/\.\/dev (\w+)/g)) assert.match(stdout + ' help', new RegExp(`\\b${name}\\b`), name);
+});
