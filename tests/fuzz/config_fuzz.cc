@@ -25,7 +25,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto config = world->load(text, diagnostics, file);
   check((config == nullptr) == diagnostics.has_errors());
   const std::string messages = diagnostics.to_text();
-  check(messages.find(kSecretA) == std::string::npos && messages.find(kSecretB) == std::string::npos);
+  // The fuzzer can put the value into a key by itself; a leak is what was not in the input.
+  for (const std::string_view secret : {kSecretA, kSecretB}) {
+    check(messages.find(secret) == std::string::npos || text.find(secret) != std::string_view::npos);
+  }
   for (const char c : messages) check(c == '\n' || static_cast<unsigned char>(c) >= 0x20);
   check(!diagnostics.to_json().empty());
   if (!config) return 0;
