@@ -33,6 +33,7 @@ http {
   uwsgi_temp_path ${directory}/uwsgi;
   scgi_temp_path ${directory}/scgi;
   client_max_body_size 0;
+  map_hash_bucket_size 256;
   map ${variable} $from_gateway { default 0; "${secret}" 1; }
   server {
     listen 127.0.0.1:${port};
