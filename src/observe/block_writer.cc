@@ -30,9 +30,13 @@ Result<int> open_path(const std::string& path) {
   return fd;
 }
 
-bool is_regular(int fd) noexcept {
+// How much may be written at once after the descriptor polled writable: pipes promise PIPE_BUF (pipe(7)), and nothing
+// better is known of sockets and terminals. Files take a whole block.
+std::size_t chunk_of(int fd) noexcept {
   struct stat status{};
-  return fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+  const bool may_block =
+      fstat(fd, &status) != 0 || S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode) || isatty(fd) == 1;
+  return may_block ? PIPE_BUF : Block::kBytes;
 }
 
 }  // namespace
@@ -67,7 +71,7 @@ Result<void> BlockWriter::open_sink() {
     if (fd_ < 0)
       return fail(Code::io_failed, Side::gateway, "standard stream: " + std::generic_category().message(errno));
   }
-  chunk_ = is_regular(fd_) ? Block::kBytes : PIPE_BUF;
+  chunk_ = chunk_of(fd_);
   return {};
 }
 
@@ -145,7 +149,7 @@ void BlockWriter::reopen_now() noexcept {
   }
   close(fd_);
   fd_ = *opened;
-  chunk_ = is_regular(fd_) ? Block::kBytes : PIPE_BUF;
+  chunk_ = chunk_of(fd_);
   reopened_.fetch_add(1, std::memory_order_relaxed);
 }
 
@@ -156,8 +160,8 @@ void BlockWriter::write(const Block& block) noexcept {
     failing_ = false;
     return;
   }
-  write_errors_.fetch_add(1, std::memory_order_relaxed);
   count_dropped(block.lines);
+  write_errors_.fetch_add(1, std::memory_order_release);  // who sees the error sees its lines among the dropped
   // Once, not per block: a full disk is one event.
   if (!failing_) log_.error("access log cannot be written; lines are dropped", {LogField::system_error(error_number)});
   failing_ = true;

@@ -59,7 +59,7 @@ class BlockWriter final {
   void count_dropped(std::uint64_t lines) noexcept { dropped_.fetch_add(lines, std::memory_order_relaxed); }
   // Lines lost: no block was free, or writing failed.
   [[nodiscard]] std::uint64_t dropped() const noexcept { return dropped_.load(std::memory_order_relaxed); }
-  [[nodiscard]] std::uint64_t write_errors() const noexcept { return write_errors_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t write_errors() const noexcept { return write_errors_.load(std::memory_order_acquire); }
   // How often the path was opened again with success.
   [[nodiscard]] std::uint64_t reopened() const noexcept { return reopened_.load(std::memory_order_relaxed); }
 

@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <fstream>
 #include <regex>
+#include <set>
 #include <sstream>
 #include <string>
 #include <thread>
@@ -290,6 +292,36 @@ TEST(GatewayMetrics, ExposesItsFamiliesWithTheRightLabels) {
   }
   for (const char* const name : {"process_resident_memory_bytes", "process_cpu_seconds_total", "process_open_fds"}) {
     EXPECT_THAT(out, HasSubstr(std::string("\n") + name + " "));
+  }
+}
+
+// What the alerts ask for and what the README promises exists, and the README leaves nothing out.
+TEST(GatewayMetrics, AlertsAndReadmeNameWhatIsExposed) {
+  const auto registry = make_registry();
+  const GatewayMetrics metrics(*registry, WallTime{});
+  const std::string exposed = metrics.render();
+  const auto names_in = [](const std::string& text) {
+    const std::regex name("(postern|process)_[a-z_]+[a-z]");
+    return std::set<std::string>(std::sregex_token_iterator(text.begin(), text.end(), name), {});
+  };
+  const auto read = [](const char* path) {
+    std::ifstream in(std::string(POSTERN_SOURCE_DIR) + path);
+    std::ostringstream out;
+    out << in.rdbuf();
+    EXPECT_FALSE(out.str().empty()) << path;
+    return out.str();
+  };
+  const std::string alerts = read("/examples/prometheus-alerts.yaml");
+  for (std::string name : names_in(alerts)) {
+    if (name.ends_with("_bucket")) name.resize(name.size() - std::string_view("_bucket").size());
+    EXPECT_THAT(exposed, HasSubstr("# TYPE " + name + " ")) << "in the alerts";
+  }
+  const std::string readme = read("/src/observe/README.md");
+  std::istringstream lines(exposed);
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.starts_with("# TYPE postern_")) continue;
+    const std::string name = line.substr(7, line.rfind(' ') - 7);
+    EXPECT_THAT(readme, HasSubstr("`" + name + "`"));
   }
 }
 
