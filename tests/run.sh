@@ -142,33 +142,40 @@ run_items() {  # run_items PARALLEL ITEM...
   wait
 }
 
-build_for() {  # build_for KIND ITEM... : builds the targets of the items; a failed build fails every item
+target_of() {  # target_of ITEM
+  case $1 in
+    unit/* | tsan/*) echo "${1#*/}_test" ;;
+    fuzz/*) echo "${1#*/}" ;;
+    e2e/*) echo postern ;;
+  esac
+}
+
+# Builds the targets of the items; those that cannot be built fail their items. Leaves the others in `built`.
+build_for() {  # build_for KIND ITEM...
   local kind=$1 started=$SECONDS targets=() item
   shift
-  for item in "$@"; do
-    case $item in
-      unit/* | tsan/*) targets+=("${item#*/}_test") ;;
-      fuzz/*) targets+=("${item#*/}") ;;
-      e2e/*) targets=(postern) ;;
-    esac
-  done
-  mkdir -p "$logs"
+  built=("$@")
+  for item in "$@"; do targets+=("$(target_of "$item")"); done
   printf 'build/%s ...\n' "$kind"
-  if build "$kind" "${targets[@]}" >"$logs/build-$kind.log" 2>&1; then
+  if build "$kind" -k 0 "${targets[@]}" >"$logs/build-$kind.log" 2>&1; then
     printf 'build/%s done in %ss\n' "$kind" $((SECONDS - started))
-    return 0
+    return
   fi
   grep -E -m 5 -A 3 'error:|FAILED:' "$logs/build-$kind.log" || tail -n 15 "$logs/build-$kind.log"
+  built=()
   for item in "$@"; do
-    cp "$logs/build-$kind.log" "$logs/$item.log"
-    record "$item" 0 1 0 0 | head -n 1
+    if build "$kind" "$(target_of "$item")" >/dev/null 2>&1; then
+      built+=("$item")
+    else
+      cp "$logs/build-$kind.log" "$logs/$item.log"
+      record "$item" 0 1 0 0 | head -n 1
+    fi
   done
-  return 1
 }
 
 run_all() {  # in its own process, under the time guard
   set +e
-  local kind
+  local kind built=()
   local -A picked=()
   setup
   node=$(find_node)
@@ -184,12 +191,18 @@ run_all() {  # in its own process, under the time guard
   # shellcheck disable=SC2086
   {
     run_items 2 ${picked[structure]:-}
-    if [ -n "${picked[e2e]:-}" ]; then build_for release ${picked[e2e]} && run_items 2 ${picked[e2e]}; fi
-    if [ -n "${picked[unit]:-}${picked[fuzz]:-}" ]; then
-      build_for asan ${picked[unit]:-} ${picked[fuzz]:-} &&
-        { run_items 2 ${picked[unit]:-}; run_items 2 ${picked[fuzz]:-}; }
+    if [ -n "${picked[e2e]:-}" ]; then
+      build_for release ${picked[e2e]}
+      run_items 2 "${built[@]}"
     fi
-    if [ -n "${picked[tsan]:-}" ]; then build_for tsan ${picked[tsan]} && run_items 1 ${picked[tsan]}; fi
+    if [ -n "${picked[unit]:-}${picked[fuzz]:-}" ]; then
+      build_for asan ${picked[unit]:-} ${picked[fuzz]:-}
+      run_items 2 "${built[@]}"
+    fi
+    if [ -n "${picked[tsan]:-}" ]; then
+      build_for tsan ${picked[tsan]}
+      run_items 1 "${built[@]}"
+    fi
   }
 }
 
