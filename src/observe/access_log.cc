@@ -20,6 +20,7 @@ constexpr std::size_t kMaxErrorCode = 16;
 constexpr std::size_t kMaxUserAgent = 512;
 constexpr std::size_t kMaxReferer = 512;
 constexpr std::size_t kMaxParameterName = 64;
+constexpr std::size_t kMaxFlag = 16;
 
 // Keys, quotes, numbers and the "…" of all fields together.
 constexpr std::size_t kFixedBytes = 1024;
@@ -98,6 +99,15 @@ char* put_error(char* out, const AccessRecord& record) noexcept {
   return out;
 }
 
+// A long name is none: it may be a value that happens to hold '='. So may what stands before "==", the end of base64.
+bool is_parameter_name(std::string_view text) noexcept { return text.size() <= kMaxParameterName; }
+
+// Without '=' an element may be a flag (?wsdl) or a bare token (?eyJhbGci): only a short lower-case word is shown.
+bool is_flag(std::string_view text) noexcept {
+  return text.size() <= kMaxFlag &&
+         std::ranges::all_of(text, [](char c) { return (c >= 'a' && c <= 'z') || c == '_' || c == '-'; });
+}
+
 char* put_referer(char* out, std::string_view referer) noexcept {
   if (referer.empty()) return out;
   const RefererParts parts = referer_parts(clip(referer, kMaxReferer));
@@ -118,14 +128,12 @@ char* put_redacted_query(char* out, std::string_view query, std::size_t limit) n
     const std::string_view element = query.substr(0, ampersand);
     const std::size_t equals = element.find('=');
     const std::string_view name = element.substr(0, equals);
-    // A bare element may be a value (?TOKEN), a long name is none, and "==" is the end of base64.
-    const bool is_name = equals != std::string_view::npos && name.size() <= kMaxParameterName &&
-                         !element.substr(equals).starts_with("==");
-    if (is_name) {
-      out = escape_json(out, name);
-      *out++ = '=';
-    }
-    if (!element.empty()) out = put(out, kEllipsis);
+    const bool has_value = equals != std::string_view::npos;
+    const bool is_name =
+        has_value ? is_parameter_name(name) && !element.substr(equals).starts_with("==") : is_flag(name);
+    if (is_name) out = escape_json(out, name);
+    if (is_name && has_value) *out++ = '=';
+    if (has_value || (!is_name && !element.empty())) out = put(out, kEllipsis);
     if (ampersand == std::string_view::npos) break;
     *out++ = '&';
     query.remove_prefix(ampersand + 1);

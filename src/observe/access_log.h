@@ -2,8 +2,8 @@
 // to one writer thread; the gateway calls flush() on each loop every kFlushInterval, so that lines do not lie around.
 //
 // What a client sent is escaped to ASCII and cut (observe/json_text.h), so no request can forge a line or a field. The
-// values of a query are replaced by "…" unless configured otherwise; names stay. A Referer loses query, fragment and
-// user information always. No header but User-Agent and Referer, and no body, is ever written.
+// values of a query are replaced by "…" unless configured otherwise; names and short flags stay. A Referer loses query,
+// fragment and user information always. No header but User-Agent and Referer, and no body, is ever written.
 //
 // Fields, in this order; those in brackets are missing when there is nothing to say:
 //   time request_id client method [host] [path] [query] protocol status [route] [consumer] [origin endpoint attempts

@@ -157,7 +157,10 @@ TEST(RedactedQuery, KeepsNamesAndNothingElse) {
   const Case cases[] = {
       {"two", "a=1&b=2", "a=…&b=…"},
       {"empty value", "a=&b=2", "a=…&b=…"},
+      {"flag", "wsdl&a=1&dry-run", "wsdl&a=…&dry-run"},
       {"bare element may be a token", "eyJhbGciOi", "…"},
+      {"bare element with a digit", "abc1", "…"},
+      {"long bare element", "abcdefghijklmnopq", "…"},
       {"base64 padding is no name", "c2VjcmV0==", "…"},
       {"long name is no name", long_element, "…"},
       {"no name", "=secret", "=…"},
