@@ -118,6 +118,7 @@ TEST(Yaml, RefusesWhatHasNoPlainMeaning) {
       {"binary tag", "a: !!binary aGk=\n", Problem::alias, {1, 4}},
       {"local tag", "a: ! 1\n", Problem::alias, {1, 4}},
       {"tag directive", "%TAG ! tag:x,2000:\n---\na: 1\n", Problem::alias, {1, 1}},
+      {"tag directive of a second document", "a: 1\n...\n%TAG ! tag:x,2000:\n---\n", Problem::alias, {3, 1}},
       {"YAML 1.1", "%YAML 1.1\n---\na: 1\n", Problem::syntax, {1, 1}},
       {"second document", "a: 1\n---\nb: 1\n", Problem::syntax, {2, 1}},
       {"list as key", "? [a]\n: 1\n", Problem::syntax, {1, 3}},
