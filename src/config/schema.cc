@@ -172,12 +172,12 @@ void validate_string(const Node& node, const Rule& rule, Diagnostics& diagnostic
                       wanted(rule));
   } else if (length > rule.max_length) {
     diagnostics.error(Problem::bad_value, node, fmt::format("is longer than {} characters", rule.max_length));
-  } else if (rule.pattern && !RE2::PartialMatch(re2::StringPiece(text.data(), text.size()), *rule.pattern)) {
-    diagnostics.error(Problem::bad_value, node, shown(node, rule) + " does not have the form that is needed here",
-                      wanted(rule));
   } else if (!matches_format(rule.format, text)) {
     diagnostics.error(Problem::bad_value, node,
                       shown(node, rule) + " is not " + std::string(format_description(rule.format)), rule.description);
+  } else if (rule.pattern && !RE2::PartialMatch(re2::StringPiece(text.data(), text.size()), *rule.pattern)) {
+    diagnostics.error(Problem::bad_value, node, shown(node, rule) + " does not have the form that is needed here",
+                      wanted(rule));
   }
 }
 
