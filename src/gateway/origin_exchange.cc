@@ -31,7 +31,6 @@ OriginExchange::~OriginExchange() {
 Task<Result<void>> OriginExchange::request() {
   const origins::Origin& origin = *origin_.origin;
   if (!origin.usable(exchange_.started_wall)) co_return fail(Code::insecure_expired, Side::gateway);
-  upgrade_ = exchange_.request.headers.find(http::HeaderName::upgrade) != nullptr;
   origin_.refresh(context_);
   endpoints_ = origin_.endpoints;
   origin.state->budget().on_request();
@@ -53,7 +52,7 @@ Task<Result<void>> OriginExchange::request() {
     } else if (!origin.state->budget().take()) {
       co_return outcome;
     }
-    context_.metrics.retry(*origin_.origin);
+    context_.metrics.add(origin_.plan->metrics.retries);
   }
 }
 
@@ -69,13 +68,14 @@ bool OriginExchange::may_retry(const Error& error) const noexcept {
 Task<Result<void>> OriginExchange::attempt(bool fresh_connection) {
   const MonoTime now = context_.loop.now();
   const auto* const chosen = origin_.balancer.pick(*endpoints_, now, endpoint_.get());
+  if (endpoints_->empty()) co_return fail(Code::origin_unresolved, Side::origin);
   if (!chosen) co_return fail(Code::origin_unavailable, Side::origin);
   if (endpoint_) endpoint_->in_flight.fetch_sub(1, std::memory_order_relaxed);
   endpoint_ = *chosen;
   endpoint_->in_flight.fetch_add(1, std::memory_order_relaxed);
   judged_ = false;
   facts_.endpoint = static_cast<int>(chosen - endpoints_->data());
-  pool_ = &context_.pool_for(endpoint_, *origin_.origin);
+  pool_ = origin_.pools[static_cast<std::size_t>(facts_.endpoint)];
 
   Task<Result<origins::Lease>> acquiring = fresh_connection ? pool_->connect() : pool_->acquire();
   Result<origins::Lease> lease = co_await std::move(acquiring);
@@ -116,7 +116,7 @@ Task<Result<void>> OriginExchange::send_head() {
   http::h1::write_field(out, "Host", host);
   http::h1::write_fields(out, request.headers);
   http::h1::write_fields(out, added);
-  if (upgrade_) {
+  if (exchange_.websocket) {
     out.append("Connection: Upgrade\r\nUpgrade: websocket\r\n");
   } else if (request.framing == http::Framing::length) {
     http::h1::write_content_length(out, request.content_length);
@@ -202,7 +202,7 @@ Task<Result<void>> OriginExchange::receive_final_head() {
 // RFC 9110 15.2.2: a 101 only to the upgrade that was asked for, and then exactly that.
 Result<void> OriginExchange::check_switch() const {
   if (response_.status != 101) return {};
-  if (!upgrade_) return fail(Code::origin_malformed, Side::origin, "101 without an upgrade request");
+  if (!exchange_.websocket) return fail(Code::origin_malformed, Side::origin, "101 without an upgrade request");
   return http::check_websocket_response(exchange_.request, response_);
 }
 
@@ -211,7 +211,11 @@ void OriginExchange::judge(origins::Outcome outcome) {
   judged_ = true;
   const bool ejected = origins::record_outcome(*endpoint_, *endpoints_, origin_.origin->config.ejection, outcome,
                                                context_.loop.now());
-  if (ejected) context_.on_ejection(*origin_.origin, facts_.endpoint);
+  if (ejected) {
+    context_.log.warning("an endpoint is ejected after failures in a row",
+                         {observe::LogField::name("origin", origin_.origin->config.name),
+                          observe::LogField::number("endpoint", facts_.endpoint)});
+  }
 }
 
 Task<Result<void>> OriginExchange::relay() {

@@ -76,7 +76,6 @@ class OriginExchange {
   http::ResponseHead response_;
   http::Headers request_trailers_;
   Facts facts_;
-  bool upgrade_ = false;
   bool body_taken_ = false;  // some of the request body left the client's connection
   bool judged_ = false;
   std::unique_ptr<Error> upload_error_;

@@ -47,6 +47,7 @@ struct Exchange {
   bool secure = false;          // client came over TLS
 
   RequestHead request;          // as policies leave it, this is what goes to the origin
+  bool websocket = false;       // a valid opening handshake
   CanonicalTarget target;       // the one form for match, policy, log and forwarding
   ConsumerIdentity consumer;
   std::uint64_t body_limit = std::numeric_limits<std::uint64_t>::max();  // bytes; policies lower it

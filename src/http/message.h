@@ -39,6 +39,7 @@ struct ResponseHead {
   Version version = Version::http_1_1;
   Framing framing = Framing::none;
   bool keep_alive = true;
+  bool announces_length = false;  // Content-Length without a body: to HEAD, and in 304 (RFC 9110 8.6)
   std::uint64_t content_length = 0;
   std::string_view reason;
   Headers headers;

@@ -28,6 +28,8 @@ struct Endpoint {
   std::atomic<std::int64_t> ejected_until{0};   // MonoTime since epoch, ns
   std::atomic<bool> healthy{true};              // verdict of the active checks
 
+  std::uint32_t checks_against = 0;  // health checks in a row that contradict `healthy`; control loop only
+
   [[nodiscard]] bool ejected(MonoTime now) const noexcept {
     return now.time_since_epoch().count() < ejected_until.load(std::memory_order_relaxed);
   }

@@ -3,7 +3,7 @@
 namespace postern::origins {
 
 // An idle connection: leaves the pool when the origin closes it or says anything, or when its time is over.
-class EndpointPool::Idle final : public ListNode, Stream::ReadWatch, Timer {
+class EndpointPool::Idle final : public IdleLink, Stream::ReadWatch, Timer {
  public:
   Idle(EndpointPool& pool, std::unique_ptr<http::ClientConnection> connection)
       : pool_(pool), connection_(std::move(connection)) {
@@ -53,12 +53,12 @@ void EndpointPool::drop(Idle& idle) noexcept {
 }
 
 void EndpointPool::close_idle() noexcept {
-  while (Idle* const idle = idle_.front()) drop(*idle);
+  while (IdleLink* const idle = idle_.front()) drop(static_cast<Idle&>(*idle));
 }
 
 std::unique_ptr<http::ClientConnection> EndpointPool::take_idle() {
-  while (Idle* const newest = idle_.back()) {
-    const std::unique_ptr<Idle> owned(newest);
+  while (IdleLink* const newest = idle_.back()) {
+    const std::unique_ptr<Idle> owned(static_cast<Idle*>(newest));
     const bool expired = owned->expired(loop_.now());
     std::unique_ptr<http::ClientConnection> connection = owned->take();
     --idle_count_;

@@ -15,6 +15,9 @@ namespace postern::origins {
 
 class EndpointPool;
 
+// The pool's links are a type of their own, because an idle connection is also a Timer, which is a ListNode as well.
+class IdleLink : public ListNode {};
+
 // A connection on loan. Destroying it closes the connection; give_back() returns it to the pool.
 class Lease {
  public:
@@ -82,7 +85,7 @@ class EndpointPool {
   std::shared_ptr<Endpoint> endpoint_;
   config::PoolConfig pool_;
   config::OriginTimeouts timeouts_;
-  IntrusiveList<Idle> idle_;
+  IntrusiveList<IdleLink> idle_;
   std::size_t idle_count_ = 0;
 };
 

@@ -12,8 +12,7 @@ constexpr auto kLingerTime = std::chrono::seconds(2);
 
 ServerConnection::ServerConnection(Loop& loop, BufferPool& pool, std::unique_ptr<Stream> stream,
                                    const PeerAddress& peer, const ServerLimits& limits, Owner& owner)
-    : loop_(loop),
-      limits_(limits),
+    : limits_(limits),
       owner_(owner),
       stream_(std::move(stream)),
       peer_(peer),
@@ -141,7 +140,8 @@ void ServerConnection::start(const ResponseHead& head) {
   h1::begin_response_head(out, head.status, head.reason);
   h1::write_fields(out, head.headers);
   const bool bodiless = head_request_ || head.status < 200 || head.status == 204 || head.status == 304;
-  if (framing == Framing::length && head.status != 204 && head.status >= 200) {
+  const bool announce = framing == Framing::length || head.announces_length;
+  if (announce && head.status != 204 && head.status >= 200) {
     h1::write_content_length(out, head.content_length);
   } else if (framing == Framing::chunked && head.status >= 200 && head.status != 204 && head.status != 304) {
     out.append("Transfer-Encoding: chunked\r\n");
@@ -154,10 +154,14 @@ void ServerConnection::start(const ResponseHead& head) {
     out.append("Connection: keep-alive\r\n");
   }
   out.append("\r\n");
+  bodiless_ = bodiless;
   writer_.begin_body(bodiless ? Framing::none : framing, head.content_length);
 }
 
-Task<Result<void>> ServerConnection::write(std::string_view bytes, End end) { return writer_.write(bytes, end); }
+Task<Result<void>> ServerConnection::write(std::string_view bytes, End end) {
+  if (bodiless_) bytes = {};
+  return writer_.write(bytes, end);
+}
 
 Task<Result<void>> ServerConnection::finish(const Headers& trailers) { return writer_.finish(trailers); }
 

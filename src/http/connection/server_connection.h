@@ -71,6 +71,8 @@ class ServerConnection final : public Downstream, public ListNode, Stream::Abort
   [[nodiscard]] std::string_view raw_leftover() noexcept override { return body_.leftover(); }
 
   [[nodiscard]] const PeerAddress& peer() const noexcept { return peer_; }
+  // What a PROXY header said, before serve().
+  void set_peer(const PeerAddress& peer) noexcept { peer_ = peer; }
   [[nodiscard]] Buffer& input() noexcept { return in_; }
   [[nodiscard]] Deadline& deadline() noexcept { return deadline_; }
   // Nothing of a request has arrived: may be closed at once when the gateway drains.
@@ -87,7 +89,6 @@ class ServerConnection final : public Downstream, public ListNode, Stream::Abort
   [[nodiscard]] Result<h1::Parse> parse(Exchange& exchange);
   [[nodiscard]] Task<void> linger();
 
-  Loop& loop_;
   const ServerLimits& limits_;
   Owner& owner_;
   std::unique_ptr<Stream> stream_;
@@ -97,6 +98,7 @@ class ServerConnection final : public Downstream, public ListNode, Stream::Abort
   bool draining_ = false;
   bool head_request_ = false;
   bool http_1_0_ = false;
+  bool bodiless_ = false;  // of the response: nothing after the head, whatever is written
   std::uint32_t requests_ = 0;
   Deadline deadline_;
   Buffer in_;

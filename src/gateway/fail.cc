@@ -1,0 +1,41 @@
+#include "gateway/fail.h"
+
+#include <string>
+
+#include "base/json_writer.h"
+
+namespace postern::gateway {
+namespace {
+
+std::string problem_body(const Error& error, std::string_view request_id) {
+  const CodeInfo& code = info(error.code());
+  std::string body;
+  JsonWriter json(body);
+  json.begin_object();
+  json.field("type", "about:blank");
+  json.field("title", code.title);
+  json.field("status", code.status);
+  json.field("code", code.id);
+  if (!request_id.empty()) json.field("request_id", request_id);
+  if (error.side() == Side::client && !error.detail().empty()) json.field("detail", error.detail());
+  json.end_object();
+  body += '\n';
+  return body;
+}
+
+}  // namespace
+
+void answer_with_problem(http::Exchange& exchange, const Error& error) {
+  exchange.local.status = info(error.code()).status;
+  exchange.local.content_type = "application/problem+json";
+  exchange.local.body = exchange.arena.copy(problem_body(error, exchange.request_id));
+}
+
+std::string raw_problem_response(const Error& error) {
+  const std::string body = problem_body(error, {});
+  return "HTTP/1.1 " + std::to_string(info(error.code()).status) +
+         " Service Unavailable\r\nContent-Type: application/problem+json\r\nContent-Length: " +
+         std::to_string(body.size()) + "\r\nConnection: close\r\n\r\n" + body;
+}
+
+}  // namespace postern::gateway

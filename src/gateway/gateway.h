@@ -1,0 +1,99 @@
+// Gateway: the running whole: loads the configuration, owns the workers, the control listeners and what they share, and
+// replaces the configuration in place. It lives on the control thread.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "gateway/control_server.h"
+#include "gateway/signals.h"
+#include "gateway/snapshot.h"
+#include "gateway/worker.h"
+#include "observe/access_log.h"
+#include "observe/log.h"
+#include "observe/status.h"
+#include "origins/resolver.h"
+#include "origins/watcher.h"
+#include "store/key_store.h"
+#include "store/rate_table.h"
+
+namespace postern::gateway {
+
+// What a start or reload has to say to a person.
+struct LoadReport {
+  enum class Outcome : std::uint8_t { applied, unchanged, rejected };
+  Outcome outcome = Outcome::rejected;
+  std::string problems;               // text of the diagnostics, or why an address cannot be bound
+  std::string problems_json;
+  std::vector<std::string> changes;   // one line each
+};
+
+class Gateway final : public TaskSet::ErrorHandler {
+ public:
+  struct Options {
+    std::string config_file;
+    Clock& clock;
+    Network& network;
+    const Entropy& entropy;
+    observe::Log& log;
+  };
+
+  // Throws std::system_error if the kernel refuses what every process needs (epoll, threads).
+  explicit Gateway(const Options& options);
+  Gateway(const Gateway&) = delete;
+  Gateway& operator=(const Gateway&) = delete;
+  ~Gateway();
+
+  // Loads, binds, starts the workers. With Outcome::rejected nothing runs.
+  [[nodiscard]] LoadReport start();
+  // Serves signals and control listeners until SIGTERM or SIGINT, then drains. Returns the exit code.
+  [[nodiscard]] int run();
+  [[nodiscard]] LoadReport reload();
+  // From a signal or a test: ends run() after draining.
+  void begin_drain();
+
+  [[nodiscard]] std::vector<SocketAddress> traffic_addresses() const;
+  [[nodiscard]] std::optional<SocketAddress> observe_address() const;
+  [[nodiscard]] Loop& loop() noexcept { return loop_; }
+
+ private:
+  [[nodiscard]] std::shared_ptr<const Snapshot> load(LoadReport& report);
+  [[nodiscard]] Result<void> prepare_services(const config::Config& config);
+  [[nodiscard]] Result<void> open_control_listeners(const config::Config& config);
+  void watch_origins();
+  [[nodiscard]] ControlAnswer observe_request(const ControlRequest& request);
+  [[nodiscard]] ControlAnswer admin_request(const ControlRequest& request);
+  [[nodiscard]] ControlAnswer reload_request(const ControlRequest& request);
+  [[nodiscard]] observe::Status status() const;
+  [[nodiscard]] bool ready() const;
+  [[nodiscard]] Task<void> drain();
+  [[nodiscard]] Task<void> tick();
+  void on_task_exception(std::exception_ptr exception) noexcept override;
+  [[nodiscard]] std::size_t open_connections() const;
+
+  Options options_;
+  WallTime started_;
+  Loop loop_;
+  std::unique_ptr<observe::MetricRegistry> registry_;
+  std::unique_ptr<observe::GatewayMetrics> metrics_;
+  std::unique_ptr<observe::AccessLog> access_log_;
+  std::unique_ptr<store::KeyStore> key_store_;
+  std::unique_ptr<store::RateTable> rate_table_;
+  std::shared_ptr<const Snapshot> snapshot_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::unique_ptr<ControlServer> observe_server_;
+  std::unique_ptr<ControlServer> admin_server_;
+  std::unique_ptr<Signals> signals_;
+  std::unique_ptr<origins::Resolver> resolver_;
+  BufferPool buffers_;
+  std::vector<std::unique_ptr<origins::OriginWatcher>> watchers_;
+  observe::ReloadStatus last_reload_;
+  std::uint64_t generation_ = 0;
+  bool draining_ = false;
+  int exit_code_ = 0;
+  TaskSet tasks_;
+};
+
+}  // namespace postern::gateway

@@ -1,0 +1,121 @@
+// The control listeners' answers: metrics, health, readiness, status, reload.
+#include "base/json_writer.h"
+#include "gateway/gateway.h"
+
+namespace postern::gateway {
+namespace {
+
+ControlAnswer text(int status, std::string body) { return {status, "text/plain; charset=utf-8", std::move(body)}; }
+ControlAnswer not_found() { return text(404, "not found\n"); }
+ControlAnswer wrong_method() { return text(405, "method not allowed\n"); }
+
+}  // namespace
+
+bool Gateway::ready() const { return !draining_ && (!key_store_ || key_store_->status().available); }
+
+ControlAnswer Gateway::observe_request(const ControlRequest& request) {
+  if (request.method != "GET" && request.method != "HEAD") return wrong_method();
+  if (request.path == "/healthz") return text(200, "ok\n");
+  if (request.path == "/readyz") {
+    if (ready()) return text(200, "ready\n");
+    return text(503, draining_ ? "draining\n" : "the key store is unavailable\n");
+  }
+  if (request.path == "/metrics") {
+    metrics_->set_log_dropped(access_log_ ? access_log_->dropped() : 0, options_.log.dropped());
+    return {200, "text/plain; version=0.0.4; charset=utf-8", metrics_->render()};
+  }
+  if (request.path == "/status") {
+    if (request.json) return {200, "application/json", render_json(status(), observe::Audience::observe)};
+    return text(200, render_text(status(), observe::Audience::observe));
+  }
+  return not_found();
+}
+
+ControlAnswer Gateway::admin_request(const ControlRequest& request) {
+  if (request.path == "/reload") return request.method == "POST" ? reload_request(request) : wrong_method();
+  if (request.path != "/status") return not_found();
+  if (request.method != "GET") return wrong_method();
+  if (request.json) return {200, "application/json", render_json(status(), observe::Audience::admin)};
+  return text(200, render_text(status(), observe::Audience::admin));
+}
+
+ControlAnswer Gateway::reload_request(const ControlRequest& request) {
+  const LoadReport report = reload();
+  const std::string_view outcome = report.outcome == LoadReport::Outcome::applied     ? "applied"
+                                   : report.outcome == LoadReport::Outcome::unchanged ? "unchanged"
+                                                                                      : "rejected";
+  const int status = report.outcome == LoadReport::Outcome::rejected ? 422 : 200;
+  if (!request.json) {
+    std::string body = std::string(outcome) + ", generation " + std::to_string(generation_) + "\n";
+    for (const std::string& line : report.changes) body += line + "\n";
+    return text(status, body + report.problems);
+  }
+  std::string body;
+  JsonWriter json(body);
+  json.begin_object();
+  json.field("outcome", outcome);
+  json.field("generation", generation_);
+  json.key("changes");
+  json.begin_array();
+  for (const std::string& line : report.changes) json.value(line);
+  json.end_array();
+  json.field("problems", report.problems);
+  json.end_object();
+  return {status, "application/json", body + "\n"};
+}
+
+observe::Status Gateway::status() const {
+  observe::Status out;
+  out.version = POSTERN_VERSION;
+  out.now = options_.clock.wall();
+  out.started = started_;
+  out.generation = generation_;
+  out.draining = draining_;
+  const MonoTime now = loop_.now();
+  for (const auto& worker : workers_) {
+    out.loops.push_back({worker->generation(), worker->connections(), 0});
+  }
+  for (const ListenerPlan& listener : snapshot_->listeners) {
+    out.listeners.push_back({listener.config->address.text, "http", listener.open_connections->load()});
+  }
+  if (observe_server_) out.listeners.push_back({observe_server_->address().to_string(), "observe", 0});
+  if (admin_server_) out.listeners.push_back({admin_server_->address().to_string(), "admin", 0});
+  for (const OriginPlan& plan : snapshot_->origins) {
+    observe::OriginStatus origin{plan.origin->config.name, {}};
+    for (const auto& endpoint : *plan.origin->state->endpoints()) {
+      observe::EndpointStatus& shown = origin.endpoints.emplace_back();
+      shown.address = endpoint->address.to_string();
+      shown.active = endpoint->in_flight.load();
+      shown.ejections = endpoint->ejections.load();
+      shown.state = !endpoint->healthy.load()  ? observe::EndpointState::unhealthy
+                    : endpoint->ejected(now)   ? observe::EndpointState::ejected
+                                               : observe::EndpointState::healthy;
+      if (endpoint->ejected(now)) {
+        shown.until = out.now + (MonoTime(Duration(endpoint->ejected_until.load())) - now);
+      }
+    }
+    out.origins.push_back(std::move(origin));
+    const config::OriginConfig& config = plan.origin->config;
+    if (config.insecure) {
+      out.insecure.push_back({"origins." + config.name, config.insecure->reason, config.insecure->until});
+    }
+    for (const config::IdentityUse& use : config.identity) {
+      observe::CredentialStatus credential{config.name, use.method, {}, {}};
+      if (const auto* const secret = std::get_if<config::SharedSecretConfig>(&use.config); secret && secret->next) {
+        credential.switch_at = secret->next->switch_at;
+      }
+      out.credentials.push_back(std::move(credential));
+    }
+  }
+  out.reload = last_reload_;
+  if (key_store_) {
+    const store::KeyStore::Status keys = key_store_->status();
+    out.store.state = keys.available ? observe::StoreState::ready : observe::StoreState::failing;
+    out.store.keys = keys.keys;
+  }
+  out.access_log_dropped = access_log_ ? access_log_->dropped() : 0;
+  out.log_dropped = options_.log.dropped();
+  return out;
+}
+
+}  // namespace postern::gateway

@@ -1,0 +1,111 @@
+#include "gateway/handle_request.h"
+
+#include <optional>
+
+#include "gateway/account.h"
+#include "gateway/fail.h"
+#include "gateway/origin_exchange.h"
+#include "gateway/request_rules.h"
+#include "gateway/response_rules.h"
+
+namespace postern::gateway {
+namespace {
+
+using http::AfterResponse;
+using http::Exchange;
+
+// Inbound policies in order, until one answers or refuses.
+Task<Result<policies::Flow>> run_inbound(LoopContext& context, const RoutePlan& route, Exchange& exchange) {
+  for (const PolicyStep& step : route.steps) {
+    Result<policies::Flow> flow = co_await step.policy->on_request(exchange);
+    if (!flow) context.metrics.add(step.metrics.refusal(flow.error().code()));
+    if (!flow || *flow == policies::Flow::respond) co_return flow;
+  }
+  co_return policies::Flow::next;
+}
+
+// Sends exchange.local, after the outbound policies of the route if one was found.
+Task<AfterResponse> reply(LoopContext& context, http::Downstream& client, const RoutePlan* route, Exchange& exchange,
+                          Account& account) {
+  http::ResponseHead head;
+  prepare_local_response(context, exchange, head);
+  run_outbound(route, exchange, head);
+  client.start(head);
+  account.status(head.status);
+  const Result<void> written = co_await client.write(exchange.local.body, http::End::last);
+  if (!written) account.error(written.error());
+  account.finished();
+  co_return written ? AfterResponse::keep_alive : AfterResponse::close;
+}
+
+}  // namespace
+
+Task<AfterResponse> handle_request(LoopContext& context, http::ServerConnection& client,
+                                   const ListenerPlan& listener) {
+  const std::shared_ptr<LoopSnapshot> held = context.current;  // outlives all that borrows from it below
+  Exchange exchange;
+  std::optional<OriginExchange> forwarding;
+  const Snapshot& snapshot = *held->snapshot;
+  Account account(context, snapshot.unmatched, exchange, client);
+  const RoutePlan* route = nullptr;
+
+  // step 1: receive the head and give the request its id, client address and time
+  Result<void> accepted = co_await client.receive(exchange);
+  begin_exchange(context, client, listener, exchange);
+
+  // step 2: make the canonical target and take off what no client may send
+  if (accepted) accepted = canonicalize_request(context, snapshot, listener, client, exchange);
+
+  // step 3: find the route
+  if (accepted) {
+    Result<const RoutePlan*> found = find_route(snapshot, exchange);
+    if (found) route = *found;
+    if (found) account.route(*route);
+    if (!found) accepted = std::unexpected(std::move(found.error()));
+  }
+  if (!accepted) {
+    account.error(accepted.error());
+    answer_with_problem(exchange, accepted.error());
+    co_return co_await reply(context, client, route, exchange, account);
+  }
+
+  // step 4: run the inbound policies of gateway, origin and route
+  Result<policies::Flow> flow = co_await run_inbound(context, *route, exchange);
+  if (flow && *flow == policies::Flow::next) {
+    const Result<void> bounded = check_body_limit(exchange);
+    if (!bounded) flow = std::unexpected(Error(bounded.error().code(), bounded.error().side()));
+  }
+  if (!flow) {
+    account.error(flow.error());
+    answer_with_problem(exchange, flow.error());
+  }
+  if (!flow || *flow == policies::Flow::respond) co_return co_await reply(context, client, route, exchange, account);
+
+  // step 5: send the request to an endpoint of the origin, with fresh identity for each attempt
+  const auto origin_index = static_cast<std::size_t>(route->origin);
+  const OriginPlan& origin = snapshot.origins[origin_index];
+  prepare_forwarding(context, *origin.origin, client, listener, exchange);
+  forwarding.emplace(context, held->origins[origin_index], exchange, client, snapshot.reserved);
+  account.origin(origin, *forwarding);
+  const Result<void> answered = co_await forwarding->request();
+  if (!answered) {
+    account.error(answered.error());
+    answer_with_problem(exchange, answered.error());
+    co_return co_await reply(context, client, route, exchange, account);
+  }
+
+  // step 6: reflection guard, outbound policies
+  http::ResponseHead& response = forwarding->response();
+  prepare_origin_response(context, snapshot, origin, exchange, response);
+  run_outbound(route, exchange, response);
+
+  // step 7: reply, and account (~Account)
+  client.start(response);
+  account.status(response.status);
+  const Result<void> relayed = co_await forwarding->relay();
+  if (!relayed) account.error(relayed.error());
+  account.finished();
+  co_return relayed ? AfterResponse::keep_alive : AfterResponse::close;
+}
+
+}  // namespace postern::gateway

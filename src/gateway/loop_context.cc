@@ -1,0 +1,84 @@
+#include "gateway/loop_context.h"
+
+#include "http/http_date.h"
+
+namespace postern::gateway {
+
+void LoopOrigin::fetch(LoopContext& context) {
+  version = origin->state->version();
+  endpoints = origin->state->endpoints();
+  pools.clear();
+  for (const auto& endpoint : *endpoints) pools.push_back(&context.pool_for(endpoint, *origin));
+  context.drop_unused_pools();
+}
+
+LoopContext::LoopContext(Loop& event_loop, Network& net, TaskSet::ErrorHandler& exception_handler,
+                         const observe::GatewayMetrics& families, observe::LoopMetrics& cells,
+                         observe::AccessLog* access, observe::Log& operational, const Entropy& entropy)
+    : loop(event_loop),
+      network(net),
+      exceptions(exception_handler),
+      metric_families(families),
+      metrics(cells),
+      access_log(access ? std::make_unique<observe::LoopAccessLog>(*access) : nullptr),
+      log(operational),
+      request_ids(entropy) {}
+
+LoopContext::~LoopContext() = default;
+
+WallTime LoopContext::wall() noexcept {
+  if (wall_turn_ != loop.now()) {
+    wall_turn_ = loop.now();
+    wall_ = loop.wall();
+  }
+  return wall_;
+}
+
+std::string_view LoopContext::http_date() noexcept {
+  const std::int64_t second = std::chrono::floor<std::chrono::seconds>(wall()).time_since_epoch().count();
+  if (second != date_second_) {
+    date_second_ = second;
+    http::format_http_date(wall(), date_);
+  }
+  return {date_, http::kHttpDateSize};
+}
+
+void LoopContext::adopt(std::shared_ptr<const Snapshot> snapshot) {
+  auto next = std::make_shared<LoopSnapshot>();
+  next->snapshot = std::move(snapshot);
+  next->origins.reserve(next->snapshot->origins.size());
+  for (const OriginPlan& plan : next->snapshot->origins) {
+    next->origins.emplace_back(plan, plan.origin->config.balance);
+    const auto endpoints = plan.origin->state->endpoints();
+    for (const auto& endpoint : *endpoints) pool_for(endpoint, *plan.origin).configure(plan.origin->config);
+  }
+  current = std::move(next);
+  for (LoopOrigin& origin : current->origins) origin.refresh(*this);
+  drop_unused_pools();
+}
+
+origins::EndpointPool& LoopContext::pool_for(const std::shared_ptr<origins::Endpoint>& endpoint,
+                                             const origins::Origin& origin) {
+  std::unique_ptr<origins::EndpointPool>& pool = pools_[endpoint.get()];
+  if (!pool) {
+    pool = std::make_unique<origins::EndpointPool>(loop, buffers, network, endpoint, origin.config);
+  }
+  return *pool;
+}
+
+// A pool that the current snapshot does not list closes its idle connections. It goes once no exchange of an older
+// snapshot can still point to it, which is when nothing but the pool holds the endpoint.
+void LoopContext::drop_unused_pools() {
+  for (auto it = pools_.begin(); it != pools_.end();) {
+    origins::EndpointPool& pool = *it->second;
+    bool listed = false;
+    if (current) for (const LoopOrigin& origin : current->origins) {
+      for (const origins::EndpointPool* const used : origin.pools) listed = listed || used == &pool;
+    }
+    if (!listed) pool.close_idle();
+    const bool unreferenced = pool.endpoint().use_count() == 1;
+    it = !listed && unreferenced ? pools_.erase(it) : std::next(it);
+  }
+}
+
+}  // namespace postern::gateway

@@ -1,0 +1,89 @@
+// LoopContext: what one loop owns and every exchange on it may use. Nothing here is touched by another thread.
+#pragma once
+
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "gateway/snapshot.h"
+#include "http/request_id.h"
+#include "observe/access_log.h"
+#include "observe/log.h"
+#include "observe/metrics.h"
+#include "origins/balancer.h"
+#include "origins/pool.h"
+#include "platform/buffer.h"
+#include "platform/loop.h"
+#include "platform/network.h"
+#include "platform/task_set.h"
+
+namespace postern::gateway {
+
+struct LoopContext;
+
+// An origin as one loop sees it: the endpoints it last fetched, each with its pool.
+struct LoopOrigin {
+  LoopOrigin(const OriginPlan& origin_plan, config::Balance balance)
+      : plan(&origin_plan), origin(origin_plan.origin.get()), balancer(balance) {}
+
+  const OriginPlan* plan;
+  const origins::Origin* origin;
+  origins::Balancer balancer;
+  std::shared_ptr<const origins::EndpointSet> endpoints;
+  std::vector<origins::EndpointPool*> pools;  // parallel to *endpoints; owned by the context
+  std::uint64_t version = 0;
+
+  // Takes over what was published since the last time; one atomic load if nothing was.
+  void refresh(LoopContext& context) {
+    if (version != origin->state->version()) fetch(context);
+  }
+
+ private:
+  void fetch(LoopContext& context);
+};
+
+// A snapshot together with this loop's view of its origins. Exchanges hold it by shared_ptr.
+struct LoopSnapshot {
+  std::shared_ptr<const Snapshot> snapshot;
+  std::vector<LoopOrigin> origins;
+};
+
+struct LoopContext {
+  LoopContext(Loop& event_loop, Network& net, TaskSet::ErrorHandler& exception_handler,
+              const observe::GatewayMetrics& families, observe::LoopMetrics& cells, observe::AccessLog* access,
+              observe::Log& operational, const Entropy& entropy);
+  LoopContext(const LoopContext&) = delete;
+  LoopContext& operator=(const LoopContext&) = delete;
+  ~LoopContext();
+
+  Loop& loop;
+  Network& network;
+  TaskSet::ErrorHandler& exceptions;
+  const observe::GatewayMetrics& metric_families;
+  observe::LoopMetrics& metrics;
+  std::unique_ptr<observe::LoopAccessLog> access_log;  // nullptr: off
+  observe::Log& log;
+  BufferPool buffers;
+  http::RequestIdGenerator request_ids;
+  std::shared_ptr<LoopSnapshot> current;
+
+  // Wall time of this turn.
+  [[nodiscard]] WallTime wall() noexcept;
+  // "Tue, 15 Nov 1994 08:12:31 GMT" of this second (RFC 9110 5.6.7).
+  [[nodiscard]] std::string_view http_date() noexcept;
+
+  // Switches to a snapshot; pools of endpoints that it no longer has close their idle connections.
+  void adopt(std::shared_ptr<const Snapshot> snapshot);
+  [[nodiscard]] origins::EndpointPool& pool_for(const std::shared_ptr<origins::Endpoint>& endpoint,
+                                                const origins::Origin& origin);
+  void drop_unused_pools();
+
+ private:
+  std::unordered_map<const origins::Endpoint*, std::unique_ptr<origins::EndpointPool>> pools_;
+  MonoTime wall_turn_{};
+  WallTime wall_{};
+  std::int64_t date_second_ = -1;
+  char date_[32]{};
+};
+
+}  // namespace postern::gateway

@@ -1,0 +1,103 @@
+#include "gateway/request_rules.h"
+
+#include "http/forwarded.h"
+#include "http/hop_by_hop.h"
+#include "http/websocket.h"
+
+namespace postern::gateway {
+namespace {
+
+void count_strips(LoopContext& context, const http::StripCounts& counts) {
+  using observe::StripReason;
+  const auto add = [&](StripReason reason, unsigned amount) {
+    if (amount != 0) context.metrics.add(context.metric_families.strip(reason), amount);
+  };
+  add(StripReason::reserved, counts.reserved);
+  add(StripReason::nominated, counts.nominated);
+  add(StripReason::hop_by_hop, counts.hop_by_hop);
+  add(StripReason::override, counts.override_headers);
+}
+
+Result<void> check_method(const http::RequestHead& request) {
+  // CONNECT would make a raw pipe past every policy; TRACE would show a client the headers we add.
+  if (request.method == http::Method::connect) return fail(Code::method_refused, Side::client, "CONNECT");
+  if (request.method == http::Method::trace) return fail(Code::method_refused, Side::client, "TRACE");
+  return {};
+}
+
+}  // namespace
+
+void begin_exchange(LoopContext& context, const http::ServerConnection& client, const ListenerPlan& listener,
+                    http::Exchange& exchange) {
+  exchange.started = context.loop.now();
+  exchange.started_wall = context.wall();
+  const IpAddress& peer = client.peer().ip;
+  exchange.client_address = http::effective_client(exchange.request.headers, peer, listener.trusted_proxies);
+  const std::string_view given = exchange.request.headers.value(http::HeaderName::x_request_id);
+  if (!given.empty() && listener.trusted_proxies.contains(peer) && http::is_acceptable_request_id(given)) {
+    exchange.request_id = exchange.arena.copy(given);
+    return;
+  }
+  const std::span<char> id = exchange.arena.allocate(http::RequestIdGenerator::kSize);
+  context.request_ids.next(id.first<http::RequestIdGenerator::kSize>());
+  exchange.request_id = {id.data(), id.size()};
+}
+
+Result<void> canonicalize_request(LoopContext& context, const Snapshot& snapshot, const ListenerPlan& listener,
+                                  const http::ServerConnection& client, http::Exchange& exchange) {
+  http::RequestHead& request = exchange.request;
+  Result<void> method = check_method(request);
+  if (!method) return method;
+  Result<void> target = http::canonicalize(request.method_text, request.target,
+                                           request.headers.value(http::HeaderName::host), exchange.arena, exchange.target);
+  if (!target) return target;
+  exchange.body_limit = listener.config->limits.max_body_size;
+
+  http::StripCounts counts;
+  Result<http::UpgradeRequest> upgrade = http::strip_request(request, snapshot.reserved, counts);
+  if (!upgrade) return std::unexpected(std::move(upgrade.error()));
+  count_strips(context, counts);
+  static_cast<void>(client);
+  switch (*upgrade) {
+    case http::UpgradeRequest::none: return {};
+    case http::UpgradeRequest::other: return fail(Code::upgrade_refused, Side::client, "only websocket");
+    case http::UpgradeRequest::websocket: break;
+  }
+  Result<void> handshake = http::check_websocket_request(request);
+  exchange.websocket = handshake.has_value();
+  return handshake;
+}
+
+Result<const RoutePlan*> find_route(const Snapshot& snapshot, http::Exchange& exchange) {
+  route::Match match;
+  switch (snapshot.router.lookup(exchange.target.host, exchange.target.path, exchange.request.method_text, match)) {
+    case route::Lookup::found: return &snapshot.routes[match.value];
+    case route::Lookup::no_route: return fail(Code::no_route, Side::client);
+    case route::Lookup::method_not_allowed: break;
+  }
+  // RFC 9110 15.5.6: a 405 says what would be allowed.
+  exchange.local.headers.append("Allow", exchange.arena.copy(match.allow));
+  return fail(Code::method_not_allowed, Side::client);
+}
+
+Result<void> check_body_limit(const http::Exchange& exchange) {
+  const http::RequestHead& request = exchange.request;
+  if (request.framing == http::Framing::length && request.content_length > exchange.body_limit) {
+    return fail(Code::body_too_large, Side::client);
+  }
+  return {};
+}
+
+void prepare_forwarding(LoopContext& context, const origins::Origin& origin, const http::ServerConnection& client,
+                        const ListenerPlan& listener, http::Exchange& exchange) {
+  http::StripCounts counts;
+  http::strip_overrides(exchange.request.headers, origin.config.allow_headers, counts);
+  count_strips(context, counts);
+  const http::ForwardingFacts facts{client.peer().ip, exchange.target.authority(exchange.arena),
+                                    listener.address.port, exchange.secure ? "https" : "http"};
+  http::rebuild_forwarding(exchange.request, facts, listener.trusted_proxies, exchange.arena);
+  exchange.request.headers.remove_aliases_of("x-request-id");
+  exchange.request.headers.append(http::HeaderName::x_request_id, exchange.request_id);
+}
+
+}  // namespace postern::gateway

@@ -1,0 +1,31 @@
+// Steps 1 to 4 of a request that are rules rather than waiting: what is taken off, what is judged, what is added.
+#pragma once
+
+#include "gateway/loop_context.h"
+#include "http/connection/server_connection.h"
+#include "http/exchange.h"
+
+namespace postern::gateway {
+
+// Request id, time, client address. Never fails: a refused request has these, too.
+void begin_exchange(LoopContext& context, const http::ServerConnection& client, const ListenerPlan& listener,
+                    http::Exchange& exchange);
+
+// The canonical target; upgrade and method rules; removal of hop-by-hop fields, override headers and every alias of a
+// reserved header. Errors are the client's.
+[[nodiscard]] Result<void> canonicalize_request(LoopContext& context, const Snapshot& snapshot,
+                                                const ListenerPlan& listener, const http::ServerConnection& client,
+                                                http::Exchange& exchange);
+
+// no_route, or method_not_allowed with Allow among exchange.response_additions.
+[[nodiscard]] Result<const RoutePlan*> find_route(const Snapshot& snapshot, http::Exchange& exchange);
+
+// A body that is announced over the limit is refused before it is read.
+[[nodiscard]] Result<void> check_body_limit(const http::Exchange& exchange);
+
+// Override headers that the origin does not allow go; Via, X-Forwarded-* and X-Request-Id are rebuilt from what the
+// gateway knows.
+void prepare_forwarding(LoopContext& context, const origins::Origin& origin, const http::ServerConnection& client,
+                        const ListenerPlan& listener, http::Exchange& exchange);
+
+}  // namespace postern::gateway

@@ -1,0 +1,19 @@
+// Steps 6 and 7 that are rules rather than waiting: what a response may carry to the client.
+#pragma once
+
+#include "gateway/loop_context.h"
+#include "http/exchange.h"
+
+namespace postern::gateway {
+
+// Fills `head` from exchange.local.
+void prepare_local_response(LoopContext& context, http::Exchange& exchange, http::ResponseHead& head);
+
+// Hop-by-hop fields off, reflected identity off (counted), Via and X-Request-Id on.
+void prepare_origin_response(LoopContext& context, const Snapshot& snapshot, const OriginPlan& origin,
+                             http::Exchange& exchange, http::ResponseHead& head);
+
+// Outbound policies in reverse order, then what policies asked to add. `route` may be nullptr.
+void run_outbound(const RoutePlan* route, http::Exchange& exchange, http::ResponseHead& head);
+
+}  // namespace postern::gateway

@@ -1,0 +1,219 @@
+#include "gateway/snapshot.h"
+
+#include <algorithm>
+#include <map>
+
+#include "identity/shared_secret/shared_secret.h"
+
+namespace postern::gateway {
+namespace {
+
+http::ServerLimits server_limits(const config::Limits& limits) {
+  http::ServerLimits out;
+  out.head.max_header_count = limits.max_header_count;
+  out.head.max_header_bytes = limits.max_header_bytes;
+  out.head.max_target_length = limits.max_target_length;
+  out.header_timeout = limits.header_timeout;
+  out.idle_timeout = limits.idle_timeout;
+  out.body_idle_timeout = limits.body_idle_timeout;
+  out.body_min_rate = limits.body_min_rate;
+  out.write_idle_timeout = limits.write_idle_timeout;
+  out.max_requests = limits.max_requests_per_connection;
+  return out;
+}
+
+}  // namespace
+
+class Snapshot::Builder {
+ public:
+  Builder(Snapshot& snapshot, const Services& services, const Snapshot* previous, config::Diagnostics& diagnostics)
+      : out_(snapshot), services_(services), previous_(previous), diagnostics_(diagnostics) {}
+
+  void build() {
+    name_scopes();
+    build_listeners();
+    build_origins();
+    build_routes();
+    check_written_headers();
+  }
+
+ private:
+  // Where each use stands: the same after a reload, because counters belong to it.
+  void name_scopes() {
+    const auto name_all = [&](const std::vector<config::PolicyUse>& uses, const std::string& owner) {
+      for (std::size_t i = 0; i < uses.size(); ++i) scopes_[&uses[i]] = owner + "/" + std::to_string(i);
+    };
+    name_all(out_.config->policies, "gateway");
+    for (const config::OriginConfig& backend : out_.config->origins) name_all(backend.policies, "origins." + backend.name);
+    for (const config::RouteConfig& route : out_.config->routes) {
+      name_all(route.policies, "routes." + route.name);
+      if (route.answer) scopes_[&*route.answer] = "routes." + route.name + "/answer";
+    }
+  }
+
+  void build_listeners() {
+    std::size_t index = 0;
+    for (const config::ListenerConfig& listener : out_.config->listeners) {
+      ListenerPlan plan;
+      plan.config = &listener;
+      const Result<SocketAddress> address = listen_address(listener.address);
+      if (!address) {
+        diagnostics_.error(config::Problem::bad_value, listener.position, std::string(address.error().detail()),
+                           "listeners take IP addresses: 0.0.0.0:8080, [::]:8080 or unix:/path");
+        continue;
+      }
+      plan.address = *address;
+      plan.limits = server_limits(listener.limits);
+      for (const std::string& network : listener.trusted_proxies) {
+        if (const auto cidr = Cidr::parse(network)) plan.trusted_proxies.add(*cidr);
+      }
+      plan.open_connections = std::make_shared<std::atomic<std::uint32_t>>(0);
+      if (previous_) {
+        for (const ListenerPlan& old : previous_->listeners) {
+          if (old.config->address.text == listener.address.text) plan.open_connections = old.open_connections;
+        }
+      }
+      plan.metrics = services_.metrics.listener(out_.series_, std::to_string(index++));
+      out_.listeners.push_back(std::move(plan));
+    }
+  }
+
+  static Result<SocketAddress> listen_address(const config::Address& address) {
+    if (address.kind == config::Address::Kind::unix_socket) return SocketAddress{{}, 0, address.path};
+    const auto ip = IpAddress::parse(address.host == "localhost" ? "127.0.0.1" : address.host);
+    if (!ip) return fail(Code::io_failed, Side::gateway, "`" + address.text + "` is not an address to listen on");
+    return SocketAddress{*ip, address.port, {}};
+  }
+
+  void build_origins() {
+    for (const config::OriginConfig& backend : out_.config->origins) {
+      OriginPlan plan;
+      std::vector<std::unique_ptr<identity::IdentityMethod>> methods;
+      for (const config::IdentityUse& use : backend.identity) {
+        methods.push_back(std::visit(
+            [](const config::SharedSecretConfig& secret) -> std::unique_ptr<identity::IdentityMethod> {
+              return std::make_unique<identity::SharedSecret>(secret);
+            },
+            use.config));
+      }
+      std::shared_ptr<origins::OriginState> state;
+      if (previous_) {
+        for (const OriginPlan& old : previous_->origins) {
+          if (old.origin->config.name == backend.name &&
+              old.origin->config.retries.budget_percent == backend.retries.budget_percent) {
+            state = old.origin->state;
+          }
+        }
+      }
+      if (!state) state = std::make_shared<origins::OriginState>(backend.retries.budget_percent);
+      plan.origin = std::make_unique<origins::Origin>(backend, std::move(methods), std::vector<std::string_view>{},
+                                                      std::move(state));
+      for (const auto& method : plan.origin->identity) {
+        for (const std::string_view secret : method->secrets()) plan.origin->secrets.push_back(secret);
+        for (const std::string_view header : method->headers()) out_.reserved.add(header);
+      }
+      plan.metrics = services_.metrics.origin(out_.series_, backend.name, backend.endpoints.size());
+      out_.origins.push_back(std::move(plan));
+    }
+  }
+
+  // One object per use in the configuration, however many routes inherit it: a rate limit on the gateway is one limit.
+  const policies::Policy* policy_for(const config::PolicyUse& use) {
+    const auto known = made_.find(&use);
+    if (known != made_.end()) return known->second;
+    const policies::CatalogEntry* const entry = policies::find_policy(use.name);
+    policies::Services with_scope = services_.policies;
+    with_scope.scope = scopes_[&use];
+    std::unique_ptr<const policies::Policy> policy =
+        entry ? entry->make(*use.options, diagnostics_, with_scope) : nullptr;
+    const policies::Policy* const made = policy.get();
+    if (policy) {
+      for (const std::string_view header : policy->reserved_headers()) out_.reserved.add(header);
+      out_.policies_.push_back(std::move(policy));
+    }
+    made_.emplace(&use, made);
+    return made;
+  }
+
+  // policies/catalog.h: the order is fixed by rank; within a rank gateway, origin, route, and as written.
+  std::vector<const config::PolicyUse*> ordered_policies(const config::RouteConfig& route) const {
+    const auto rank = [](const config::PolicyUse* use) {
+      return policies::find_policy(use->name)->rank(*use->options);
+    };
+    std::vector<const config::PolicyUse*> ordered;
+    const auto insert = [&](const config::PolicyUse* use) {
+      const auto at = std::upper_bound(ordered.begin(), ordered.end(), use,
+                                       [&](const auto* a, const auto* b) { return rank(a) < rank(b); });
+      ordered.insert(at, use);
+    };
+    for (const config::PolicyUse* const use : config::effective_policies(*out_.config, route)) insert(use);
+    if (route.answer) insert(&*route.answer);
+    return ordered;
+  }
+
+  void build_routes() {
+    std::vector<route::RouteSpec> specs;
+    for (const config::RouteConfig& route : out_.config->routes) {
+      RoutePlan plan;
+      plan.config = &route;
+      plan.origin = route.origin.empty() ? -1 : static_cast<int>(route.origin_index);
+      for (const config::PolicyUse* const use : ordered_policies(route)) {
+        if (const policies::Policy* const policy = policy_for(*use)) {
+          plan.steps.push_back({policy, use, services_.metrics.policy(out_.series_, use->name)});
+        }
+      }
+      plan.metrics = services_.metrics.route(out_.series_, route.name);
+      specs.push_back({route.match.host, route.match.path, route.match.methods,
+                       static_cast<std::uint32_t>(out_.routes.size())});
+      out_.routes.push_back(std::move(plan));
+    }
+    out_.unmatched = services_.metrics.route(out_.series_, "none");
+    Result<route::Router> built = route::Router::build(specs);
+    if (built) {
+      out_.router = std::move(*built);
+      return;
+    }
+    // Again with ever more of them, to name the line of the first that is wrong.
+    for (std::size_t i = 1; i <= specs.size(); ++i) {
+      const Result<route::Router> attempt = route::Router::build(std::span(specs).first(i));
+      if (attempt) continue;
+      diagnostics_.error(config::Problem::bad_value, out_.routes[i - 1].config->position,
+                         std::string(attempt.error().detail()));
+      return;
+    }
+  }
+
+  // No policy may write what identity methods or other policies vouch for.
+  void check_written_headers() {
+    for (const auto& [use, policy] : made_) {
+      if (!policy) continue;
+      for (const std::string_view header : policy->written_headers()) {
+        if (!out_.reserved.contains(header)) continue;
+        diagnostics_.error(config::Problem::reserved_header, *use->options,
+                           "`" + std::string(header) + "` is reserved: the gateway vouches for it",
+                           "choose another name; identity headers are set by the origin's identity only");
+      }
+    }
+  }
+
+  Snapshot& out_;
+  const Services& services_;
+  const Snapshot* previous_;
+  config::Diagnostics& diagnostics_;
+  std::map<const config::PolicyUse*, std::string> scopes_;
+  std::map<const config::PolicyUse*, const policies::Policy*> made_;
+};
+
+std::shared_ptr<const Snapshot> Snapshot::build(std::shared_ptr<const config::Config> loaded, const Services& services,
+                                                const Snapshot* previous, std::uint64_t number,
+                                                config::Diagnostics& diagnostics) {
+  auto snapshot = std::make_shared<Snapshot>();
+  snapshot->generation = number;
+  snapshot->config = std::move(loaded);
+  snapshot->series_ = observe::SeriesSet(services.registry);
+  Builder(*snapshot, services, previous, diagnostics).build();
+  if (diagnostics.has_errors()) return nullptr;
+  return snapshot;
+}
+
+}  // namespace postern::gateway

@@ -1,0 +1,71 @@
+// Worker: one event loop with its thread, listeners and client connections. Everything in it happens on its loop; the
+// control thread reaches it by call().
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "gateway/loop_context.h"
+#include "http/connection/server_connection.h"
+#include "platform/network.h"
+
+namespace postern::gateway {
+
+class Worker final : public TaskSet::ErrorHandler {
+ public:
+  struct Options {
+    Clock& clock;
+    Network& network;
+    const observe::GatewayMetrics& metric_families;
+    observe::LoopMetrics& metrics;
+    observe::AccessLog* access_log;
+    observe::Log& log;
+    const Entropy& entropy;
+  };
+
+  // A Unix socket has one acceptor; SO_REUSEPORT is for TCP.
+  enum class UnixListeners : std::uint8_t { here, elsewhere };
+
+  explicit Worker(const Options& options);
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+  // Stops the loop, joins the thread, cancels what is left.
+  ~Worker();
+
+  // Before start(), or on the loop: binds what the snapshot adds, closes what it no longer has, and adopts it. On an
+  // error nothing has changed.
+  [[nodiscard]] Result<void> adopt(const std::shared_ptr<const Snapshot>& snapshot, UnixListeners unix_listeners);
+  // The addresses really bound, for port 0. Before start() or on the loop.
+  [[nodiscard]] std::vector<SocketAddress> bound_addresses() const;
+
+  void start();
+  // Runs `work` on the loop and waits for it. Not from the loop itself.
+  void call(const std::function<void()>& work);
+  // On the loop: accepts nothing new, ends idle connections, lets busy ones finish their exchange.
+  void drain();
+  [[nodiscard]] std::size_t connections() const noexcept { return connections_.load(std::memory_order_relaxed); }
+  // Of the configuration this loop works with; any thread.
+  [[nodiscard]] std::uint64_t generation() const noexcept { return generation_.load(std::memory_order_relaxed); }
+
+ private:
+  class Port;
+  class Client;
+  class ClientLink : public ListNode {};
+
+  void on_task_exception(std::exception_ptr exception) noexcept override;
+  [[nodiscard]] Task<void> flush_access_log();
+
+  Network& network_;
+  Loop loop_;
+  LoopContext context_;
+  std::atomic<std::size_t> connections_{0};
+  std::atomic<std::uint64_t> generation_{0};
+  std::vector<std::unique_ptr<Port>> ports_;
+  TaskSet background_;
+  std::thread thread_;
+};
+
+}  // namespace postern::gateway

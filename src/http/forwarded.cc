@@ -1,0 +1,96 @@
+#include "http/forwarded.h"
+
+#include <array>
+#include <charconv>
+
+#include "base/strings.h"
+
+namespace postern::http {
+namespace {
+
+// The element after the last comma of `list`, which shrinks by it.
+std::string_view take_last(std::string_view& list) noexcept {
+  const std::size_t comma = list.rfind(',');
+  const std::string_view element = trim_ows(comma == std::string_view::npos ? list : list.substr(comma + 1));
+  list = comma == std::string_view::npos ? std::string_view() : list.substr(0, comma);
+  return element;
+}
+
+bool is_forwarding_name(const Field& field) noexcept {
+  switch (field.id) {
+    case HeaderName::forwarded:
+    case HeaderName::x_forwarded_for:
+    case HeaderName::x_forwarded_host:
+    case HeaderName::x_forwarded_port:
+    case HeaderName::x_forwarded_proto:
+      return true;
+    case HeaderName::other:
+      break;
+    default:
+      return false;
+  }
+  // X-Forwarded-Prefix, -Uri, -User, X-Real-IP and whatever else frameworks believe: an allow-list, not a deny-list.
+  constexpr std::string_view kPrefix = "x-forwarded-";
+  return (field.name.size() > kPrefix.size() && is_alias_of(field.name.substr(0, kPrefix.size()), kPrefix)) ||
+         is_alias_of(field.name, "x-real-ip") || is_alias_of(field.name, "x-client-ip") ||
+         is_alias_of(field.name, "true-client-ip") || is_alias_of(field.name, "x-cluster-client-ip");
+}
+
+}  // namespace
+
+IpAddress effective_client(const Headers& headers, const IpAddress& peer, const CidrSet& trusted) {
+  IpAddress client = peer;
+  if (trusted.empty() || !trusted.contains(peer)) return client;
+  // Several fields are one list (RFC 9110 5.3); walk it from its end.
+  for (std::size_t i = headers.size(); i-- > 0;) {
+    if (headers[i].id != HeaderName::x_forwarded_for) continue;
+    std::string_view list = headers[i].value;
+    while (!list.empty()) {
+      const auto address = IpAddress::parse(take_last(list));
+      if (!address) return client;
+      client = *address;
+      if (!trusted.contains(client)) return client;
+    }
+  }
+  return client;
+}
+
+void rebuild_forwarding(RequestHead& request, const ForwardingFacts& facts, const CidrSet& trusted, Arena& arena) {
+  std::string_view chain;
+  std::string_view scheme = facts.scheme;
+  std::string_view host = facts.host;
+  if (!trusted.empty() && trusted.contains(facts.peer)) {
+    for (const Field& field : request.headers) {
+      if (field.id != HeaderName::x_forwarded_for || field.value.empty()) continue;
+      chain = chain.empty() ? field.value : arena.join(chain, ", ", field.value);
+    }
+    const std::string_view their_scheme = request.headers.value(HeaderName::x_forwarded_proto);
+    if (their_scheme == "https" || their_scheme == "http") scheme = their_scheme;
+    const std::string_view their_host = request.headers.value(HeaderName::x_forwarded_host);
+    if (!their_host.empty() && their_host.find(',') == std::string_view::npos) host = their_host;
+  }
+  std::string_view via;
+  for (const Field& field : request.headers) {
+    if (field.id == HeaderName::via) via = via.empty() ? field.value : arena.join(via, ", ", field.value);
+  }
+  request.headers.remove_if(
+      [](const Field& field) { return field.id == HeaderName::via || is_forwarding_name(field); });
+
+  const std::string_view peer = arena.copy(facts.peer.to_string());
+  if (!peer.empty()) {
+    request.headers.append(HeaderName::x_forwarded_for, chain.empty() ? peer : arena.join(chain, ", ", peer));
+  } else if (!chain.empty()) {
+    request.headers.append(HeaderName::x_forwarded_for, chain);
+  }
+  request.headers.append(HeaderName::x_forwarded_proto, scheme);
+  request.headers.append(HeaderName::x_forwarded_host, host);
+  if (facts.local_port != 0) {
+    std::array<char, 6> digits{};
+    const char* const end = std::to_chars(digits.data(), digits.data() + digits.size(), facts.local_port).ptr;
+    request.headers.append(HeaderName::x_forwarded_port,
+                           arena.copy({digits.data(), static_cast<std::size_t>(end - digits.data())}));
+  }
+  request.headers.append(HeaderName::via, via.empty() ? "1.1 postern" : arena.join(via, ", 1.1 postern"));
+}
+
+}  // namespace postern::http

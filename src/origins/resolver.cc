@@ -1,0 +1,157 @@
+#include "origins/resolver.h"
+
+#include <ares.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <map>
+
+namespace postern::origins {
+namespace {
+
+constexpr Duration kMinTtl = std::chrono::seconds(1);
+constexpr Duration kMaxTtl = std::chrono::minutes(10);
+constexpr Duration kHostsFileTtl = std::chrono::seconds(30);  // c-ares says 0 for names of /etc/hosts
+
+Resolution collect(const ares_addrinfo& info) {
+  Resolution out;
+  int ttl = 0;
+  for (const ares_addrinfo_node* node = info.nodes; node; node = node->ai_next) {
+    if (node->ai_family == AF_INET) {
+      sockaddr_in in{};
+      std::memcpy(&in, node->ai_addr, sizeof in);
+      std::array<std::uint8_t, 4> bytes{};
+      std::memcpy(bytes.data(), &in.sin_addr, bytes.size());
+      out.addresses.push_back(IpAddress::from_v4(bytes));
+    } else if (node->ai_family == AF_INET6) {
+      sockaddr_in6 in{};
+      std::memcpy(&in, node->ai_addr, sizeof in);
+      std::array<std::uint8_t, 16> bytes{};
+      std::memcpy(bytes.data(), &in.sin6_addr, bytes.size());
+      out.addresses.push_back(IpAddress::from_v6(bytes));
+    }
+    ttl = ttl == 0 ? node->ai_ttl : std::min(ttl, node->ai_ttl);
+  }
+  std::sort(out.addresses.begin(), out.addresses.end());
+  out.addresses.erase(std::unique(out.addresses.begin(), out.addresses.end()), out.addresses.end());
+  out.ttl = ttl == 0 ? kHostsFileTtl : std::clamp<Duration>(std::chrono::seconds(ttl), kMinTtl, kMaxTtl);
+  return out;
+}
+
+}  // namespace
+
+class Resolver::Channel final : Timer {
+ public:
+  explicit Channel(Loop& loop) : loop_(loop) {}
+  ~Channel() {
+    closing_ = true;
+    if (channel_) ares_destroy(channel_);
+    if (initialised_) ares_library_cleanup();
+  }
+
+  [[nodiscard]] bool open() {
+    initialised_ = ares_library_init(ARES_LIB_INIT_ALL) == ARES_SUCCESS;
+    if (!initialised_) return false;
+    ares_options options{};
+    options.sock_state_cb = &Channel::on_socket_state;
+    options.sock_state_cb_data = this;
+    options.timeout = 2000;
+    options.tries = 2;
+    return ares_init_options(&channel_, &options, ARES_OPT_SOCK_STATE_CB | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES) ==
+           ARES_SUCCESS;
+  }
+
+  void resolve(const std::string& host, Callback callback) {
+    auto query = std::make_unique<Query>(*this, std::move(callback));
+    ares_addrinfo_hints hints{};
+    hints.ai_family = AF_UNSPEC;
+    hints.ai_socktype = SOCK_STREAM;
+    // c-ares owns the query until it calls back, which it does exactly once, at the latest in ares_destroy().
+    ares_getaddrinfo(channel_, host.c_str(), nullptr, &hints, &Channel::on_result, query.release());
+    arm_timeout();
+  }
+
+ private:
+  struct Query {
+    Query(Channel& owner, Callback done) : channel(owner), callback(std::move(done)) {}
+    Channel& channel;
+    Callback callback;
+  };
+
+  // One descriptor of c-ares on the loop.
+  class Socket final : public Loop::Handler {
+   public:
+    Socket(Channel& channel, int fd) : channel_(channel), fd_(fd) {}
+    ~Socket() { channel_.loop_.remove_fd(fd_); }
+    [[nodiscard]] bool start(std::uint32_t events) { return channel_.loop_.add_fd(fd_, events, *this); }
+
+   private:
+    void on_events(std::uint32_t events) override {
+      Channel& channel = channel_;  // processing may close this socket
+      const int fd = fd_;
+      const bool in = (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0;
+      const bool out = (events & EPOLLOUT) != 0;
+      ares_process_fd(channel.channel_, in ? fd : ARES_SOCKET_BAD, out ? fd : ARES_SOCKET_BAD);
+      channel.arm_timeout();
+    }
+    Channel& channel_;
+    int fd_;
+  };
+
+  static void on_result(void* argument, int status, int /*timeouts*/, ares_addrinfo* info) {
+    const std::unique_ptr<Query> query(static_cast<Query*>(argument));
+    Resolution resolution;
+    if (info) {
+      resolution = collect(*info);
+      ares_freeaddrinfo(info);
+    }
+    if (query->channel.closing_) return;
+    if (status != ARES_SUCCESS || resolution.addresses.empty()) {
+      query->callback(fail(Code::origin_unresolved, Side::origin, ares_strerror(status)));
+    } else {
+      query->callback(std::move(resolution));
+    }
+  }
+
+  static void on_socket_state(void* self, ares_socket_t fd, int readable, int writable) {
+    auto& channel = *static_cast<Channel*>(self);
+    channel.sockets_.erase(fd);
+    if (channel.closing_ || (!readable && !writable)) return;
+    auto socket = std::make_unique<Socket>(channel, fd);
+    const std::uint32_t events = (readable ? EPOLLIN : 0u) | (writable ? EPOLLOUT : 0u);
+    if (socket->start(events)) channel.sockets_[fd] = std::move(socket);
+  }
+
+  void arm_timeout() {
+    timeval wait{};
+    if (!ares_timeout(channel_, nullptr, &wait)) return;
+    loop_.arm(*this, loop_.now() + std::chrono::seconds(wait.tv_sec) + std::chrono::microseconds(wait.tv_usec));
+  }
+  void on_expired() override {
+    ares_process_fd(channel_, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+    arm_timeout();
+  }
+
+  Loop& loop_;
+  ares_channel channel_ = nullptr;
+  bool initialised_ = false;
+  bool closing_ = false;
+  std::map<int, std::unique_ptr<Socket>> sockets_;
+};
+
+Resolver::Resolver(std::unique_ptr<Channel> channel) : channel_(std::move(channel)) {}
+Resolver::~Resolver() = default;
+
+Result<std::unique_ptr<Resolver>> Resolver::create(Loop& loop) {
+  auto channel = std::make_unique<Channel>(loop);
+  if (!channel->open()) return fail(Code::io_failed, Side::gateway, "c-ares cannot start");
+  return std::unique_ptr<Resolver>(new Resolver(std::move(channel)));
+}
+
+void Resolver::resolve(const std::string& host, Callback callback) { channel_->resolve(host, std::move(callback)); }
+
+}  // namespace postern::origins

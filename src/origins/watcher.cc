@@ -1,0 +1,173 @@
+#include "origins/watcher.h"
+
+#include <algorithm>
+
+#include "http/connection/client_connection.h"
+#include "http/h1/serialize.h"
+
+namespace postern::origins {
+namespace {
+
+constexpr Duration kRetryAfterFailure = std::chrono::seconds(5);
+
+bool is_expected(const config::HealthConfig& health, int status) {
+  if (health.expected_status.empty()) return status >= 200 && status < 300;
+  return std::find(health.expected_status.begin(), health.expected_status.end(), status) !=
+         health.expected_status.end();
+}
+
+}  // namespace
+
+OriginWatcher::OriginWatcher(const Services& services, const Origin& origin, std::shared_ptr<const void> holder)
+    : services_(services), origin_(origin), holder_(std::move(holder)), tasks_(services.exceptions) {}
+
+void OriginWatcher::start() {
+  const std::vector<config::EndpointConfig>& endpoints = origin_.config.endpoints;
+  for (std::size_t i = 0; i < endpoints.size(); ++i) {
+    const config::Address& address = endpoints[i].address;
+    Name name{i, {}, true};
+    if (address.kind == config::Address::Kind::tcp) {
+      if (const auto ip = IpAddress::parse(address.host)) {
+        name.addresses.push_back(*ip);
+      } else {
+        name.settled = false;
+        ++unsettled_;
+      }
+    }
+    names_.push_back(std::move(name));
+  }
+  publish();
+  for (std::size_t i = 0; i < names_.size(); ++i) {
+    if (!names_[i].settled) tasks_.spawn(keep_resolving(i));
+  }
+  if (origin_.config.health) tasks_.spawn(keep_checking());
+}
+
+Task<void> OriginWatcher::keep_resolving(std::size_t index) {
+  // Shared with the callback, which may come after this watcher is gone.
+  struct Answer {
+    explicit Answer(Loop& loop) : arrived(loop) {}
+    Event arrived;
+    Result<Resolution> result = Resolution{};
+  };
+  for (;;) {
+    const auto answer = std::make_shared<Answer>(services_.loop);
+    services_.resolver.resolve(origin_.config.endpoints[names_[index].endpoint].address.host,
+                               [answer](Result<Resolution> result) {
+                                 answer->result = std::move(result);
+                                 answer->arrived.set();
+                               });
+    co_await answer->arrived.wait();
+    Name& name = names_[index];
+    Duration wait = kRetryAfterFailure;
+    if (answer->result) {
+      wait = answer->result->ttl;
+      name.addresses = std::move(answer->result->addresses);
+      publish();
+    } else {
+      // The last addresses stay in use: a name server that is down must not take the origin with it.
+      services_.log.warning("an origin's name cannot be resolved",
+                            {observe::LogField::name("origin", origin_.config.name),
+                             observe::LogField::error(answer->result.error())});
+    }
+    if (!name.settled) {
+      name.settled = true;
+      --unsettled_;
+    }
+    co_await services_.loop.sleep_for(wait);
+  }
+}
+
+// Endpoints that were there before stay the same objects, with their health and their connections.
+void OriginWatcher::publish() {
+  const std::shared_ptr<const EndpointSet> before = origin_.state->endpoints();
+  auto now = std::make_shared<EndpointSet>();
+  for (const Name& name : names_) {
+    const config::EndpointConfig& endpoint = origin_.config.endpoints[name.endpoint];
+    const auto add = [&](SocketAddress address) {
+      for (const auto& existing : *before) {
+        if (existing->address == address && existing->authority == endpoint.authority) {
+          now->push_back(existing);
+          return;
+        }
+      }
+      now->push_back(std::make_shared<Endpoint>(std::move(address), endpoint.authority));
+    };
+    if (endpoint.address.kind == config::Address::Kind::unix_socket) {
+      add(SocketAddress{{}, 0, endpoint.address.path});
+    }
+    for (const IpAddress& ip : name.addresses) add(SocketAddress{ip, endpoint.address.port, {}});
+  }
+  if (*now != *before) origin_.state->publish(std::move(now));
+}
+
+Task<void> OriginWatcher::keep_checking() {
+  for (;;) {
+    const std::shared_ptr<const EndpointSet> endpoints = origin_.state->endpoints();
+    for (std::size_t i = 0; i < endpoints->size(); ++i) tasks_.spawn(check((*endpoints)[i], i));
+    co_await services_.loop.sleep_for(origin_.config.health->interval);
+  }
+}
+
+Task<void> OriginWatcher::check(std::shared_ptr<Endpoint> endpoint, std::size_t index) {
+  const Result<int> outcome = co_await probe(*endpoint);
+  judge(*endpoint, index, outcome);
+}
+
+Task<Result<int>> OriginWatcher::probe(const Endpoint& endpoint) {
+  const config::HealthConfig& health = *origin_.config.health;
+  const MonoTime deadline = services_.loop.now() + health.timeout;
+  Result<std::unique_ptr<Stream>> stream =
+      co_await services_.network.connect(services_.loop, endpoint.address, deadline);
+  if (!stream) co_return std::unexpected(std::move(stream.error()));
+  http::ClientConnection connection(services_.loop, services_.buffers, std::move(*stream), {health.timeout});
+
+  http::RequestHead request;
+  request.method = http::Method::get;
+  request.method_text = "GET";
+  http::Headers added;
+  Arena arena;
+  const std::string_view host =
+      origin_.config.host_mode == config::HostMode::name ? origin_.config.host_name : endpoint.authority;
+  identity::Attempt attempt{request, host, health.path, services_.loop.wall(), added, arena};
+  for (const auto& method : origin_.identity) {
+    Result<void> applied = co_await method->apply(attempt);
+    if (!applied) co_return std::unexpected(std::move(applied.error()));
+  }
+  Buffer& out = connection.writer().head();
+  http::h1::begin_request_head(out, request.method_text, health.path);
+  http::h1::write_field(out, "Host", host);
+  http::h1::write_field(out, "User-Agent", "postern-health");
+  http::h1::write_fields(out, added);
+  out.append("Connection: close\r\n\r\n");
+  connection.writer().begin_body(http::Framing::none, 0);
+  Result<void> sent = co_await connection.writer().flush();
+  if (!sent) co_return std::unexpected(std::move(sent.error()));
+  http::ResponseHead response;
+  do {
+    const Duration left = deadline - services_.loop.now();
+    Result<void> received = co_await connection.receive_head(http::Method::get, response, left);
+    if (!received) co_return std::unexpected(std::move(received.error()));
+  } while (response.status < 200 && services_.loop.now() < deadline);
+  co_return response.status;
+}
+
+void OriginWatcher::judge(Endpoint& endpoint, std::size_t index, const Result<int>& outcome) {
+  const config::HealthConfig& health = *origin_.config.health;
+  const bool good = outcome && is_expected(health, *outcome);
+  const bool healthy = endpoint.healthy.load(std::memory_order_relaxed);
+  if (good == healthy) {
+    endpoint.checks_against = 0;
+    return;
+  }
+  const std::uint32_t needed = good ? health.healthy_threshold : health.unhealthy_threshold;
+  if (++endpoint.checks_against < needed) return;
+  endpoint.checks_against = 0;
+  endpoint.healthy.store(good, std::memory_order_relaxed);
+  services_.log.warning(good ? observe::Constant("an endpoint is healthy again") : observe::Constant("an endpoint is unhealthy"),
+                        {observe::LogField::name("origin", origin_.config.name),
+                         observe::LogField::number("endpoint", index),
+                         observe::LogField::number("status", outcome ? *outcome : 0)});
+}
+
+}  // namespace postern::origins
