@@ -72,7 +72,7 @@ test('five minutes, in an empty folder', async (t) => {
     assert.match(tries, /^hello from the backend\n\{.*"PST-P401".*\}\n?not from the gateway\nnot from the gateway\n$/);
   });
   await t.test('a key is known and then not', async () => {
-    assert.match(await session.run('curl -sS -o /dev/null -w "%{http_code}" -H "Authorization: Bearer $KEY" http://127.0.0.1:8080/orders/8'), /200/);
+    assert.match(await session.run('curl -sS -o /dev/null -w "%{http_code}" -H "X-API-Key: $KEY" http://127.0.0.1:8080/orders/8'), /200/);
   });
   for (const [name, start, port] of [['haproxy', 'haproxy -D -p haproxy.pid -f haproxy.cfg', 9001], ['node', `${process.execPath} backend.mjs &`, 9002]]) {
     await t.test(`the backend of ${name} refuses everyone else`, async () => {

@@ -60,7 +60,7 @@ const link = (name) => `[${name}](#${name})`;
 
 class Tables {
   constructor(main) {
-    this.defs = main.$defs;
+    this.main = main;
     this.sections = [];
     this.seen = new Set();
   }
@@ -84,6 +84,7 @@ class Tables {
   }
   // The table of one mapping, and those of the mappings that it leads to.
   add(title, schema, level = '##', intro = '') {
+    this.defs = { ...this.main.$defs, ...schema.$defs };
     const later = [];
     const rows = [];
     const visit = (properties, required, prefix) => {

@@ -100,6 +100,13 @@ export class Gateway {
   postern(verb, ...args) {
     return postern([...verb.split(' '), '--config', this.file, ...args], { env: this.env, cwd: this.directory });
   }
+  // A new API key for `consumer`, as `postern keys create` prints it.
+  async createKey(consumer, ...args) {
+    const { code, stdout, stderr } = await this.postern('keys create', consumer, ...args);
+    const key = /pst_[0-9A-Za-z]{36}/.exec(stdout)?.[0];
+    if (code !== 0 || !key) throw new Error(`keys create: ${code}\n${stdout}${stderr}`);
+    return key;
+  }
   // Access log records so far.
   log() {
     return this.process.stdout.split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line));
