@@ -2,8 +2,9 @@
 // door, and who the consumer is can be said by the gateway alone.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { chmodSync, existsSync, readFileSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { crc32 } from 'node:zlib';
 import { before, test } from 'node:test';
 import { Gateway, identity } from './lib/gateway.mjs';
 import { RecordingOrigin } from './lib/recording_origin.mjs';
@@ -111,7 +112,6 @@ test('keys are created, listed and revoked', async (t) => {
     assert.equal(code, 0);
     assert.ok(stdout.includes(key.slice(0, 12)));
     assert.ok(!stdout.includes(key));
-    assert.ok(!stdout.includes(createHash('sha256').update(key).digest('hex')) || true);
     const json = await gateway.postern('keys list', '--json');
     assert.ok(JSON.stringify(JSON.parse(json.stdout)).includes(key.slice(0, 12)));
   });
@@ -147,22 +147,19 @@ test('keys in a file, hashed', async () => {
   const inFile = await gateway.createKey('elsewhere');
   await gateway.postern('keys revoke', inFile.slice(0, 12));
   // A key of our own making, with the documented form and checksum.
-  const { crc32 } = await import('node:zlib');
   const base62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
-  if (typeof crc32 === 'function') {
-    const body = 'pst_FileKey1' + 'x'.repeat(22);
-    let value = crc32(body);
-    let check = '';
-    for (let i = 0; i < 6; i++) { check = base62[value % 62] + check; value = Math.floor(value / 62); }
-    const own = body + check;
-    const sha256 = createHash('sha256').update(own).digest('hex');
-    writeFileSync(path.join(gateway.directory, 'consumers.yaml.new'), `version: 1\nconsumers:\n  - id: from-file\n    metadata: {plan: gold}\n    keys:\n      - id: pst_FileKey1\n        sha256: ${sha256}\n        created: 2026-01-01T00:00:00Z\n`);
-    renameSync(path.join(gateway.directory, 'consumers.yaml.new'), path.join(gateway.directory, 'consumers.yaml'));
-    await until('the key of the file', async () => (await withKey(own)).status === 200, 5_000);
-    assert.equal(origin.last().head.get('x-consumer-id'), 'from-file');
-    writeFileSync(path.join(gateway.directory, 'consumers.yaml'), 'version: 1\nconsumers: []\n');
-    await until('the key to be gone', async () => (await withKey(own)).status === 401, 5_000);
-  }
+  const body = 'pst_FileKey1' + 'x'.repeat(22);
+  let value = crc32(body);
+  let check = '';
+  for (let i = 0; i < 6; i++) { check = base62[value % 62] + check; value = Math.floor(value / 62); }
+  const own = body + check;
+  const sha256 = createHash('sha256').update(own).digest('hex');
+  writeFileSync(path.join(gateway.directory, 'consumers.yaml.new'), `version: 1\nconsumers:\n  - id: from-file\n    metadata: {plan: gold}\n    keys:\n      - id: pst_FileKey1\n        sha256: ${sha256}\n        created: 2026-01-01T00:00:00Z\n`);
+  renameSync(path.join(gateway.directory, 'consumers.yaml.new'), path.join(gateway.directory, 'consumers.yaml'));
+  await until('the key of the file', async () => (await withKey(own)).status === 200, 5_000);
+  assert.equal(origin.last().head.get('x-consumer-id'), 'from-file');
+  writeFileSync(path.join(gateway.directory, 'consumers.yaml'), 'version: 1\nconsumers: []\n');
+  await until('the key to be gone', async () => (await withKey(own)).status === 401, 5_000);
   assert.equal((await withKey(key)).status, 200);
 });
 
@@ -200,5 +197,4 @@ test('no key is in the log', async () => {
   await get([], `/x?api_key=${key}`);
   await gateway.logged(({ consumer }) => consumer);
   assert.ok(!gateway.output().includes(key.slice(12)));
-  chmodSync(gateway.file, 0o600);
 });
