@@ -1,6 +1,8 @@
 #include "http/headers.h"
 
 #include <array>
+#include <cstdint>
+#include <cstring>
 
 #include "base/strings.h"
 
@@ -36,15 +38,62 @@ constexpr auto kTable = [] {
   return table;
 }();
 
+constexpr std::size_t kMaxKnownSize = 32;
+
+// A known name for comparing eight bytes at a time: a letter is folded by setting the bit where `fold` has it, any
+// other byte must be equal as it is.
+struct FoldedName {
+  std::array<char, kMaxKnownSize> text{};
+  std::array<char, kMaxKnownSize> fold{};
+  std::size_t size = 0;
+
+  [[nodiscard]] bool equals(std::string_view name) const noexcept {
+    if (name.size() != size) return false;
+    std::size_t at = 0;
+    for (; at + kWord <= size; at += kWord) {
+      if (!same_word(name, at)) return false;
+    }
+    // What is left: together with bytes that were compared already, or byte by byte in a short name.
+    if (size >= kWord) return at == size || same_word(name, size - kWord);
+    for (; at < size; ++at) {
+      if (static_cast<char>(name[at] | fold[at]) != text[at]) return false;
+    }
+    return true;
+  }
+
+ private:
+  static constexpr std::size_t kWord = sizeof(std::uint64_t);
+  [[nodiscard]] bool same_word(std::string_view name, std::size_t at) const noexcept {
+    std::uint64_t theirs = 0;
+    std::uint64_t ours = 0;
+    std::uint64_t mask = 0;
+    std::memcpy(&theirs, name.data() + at, kWord);
+    std::memcpy(&ours, text.data() + at, kWord);
+    std::memcpy(&mask, fold.data() + at, kWord);
+    return (theirs | mask) == ours;
+  }
+};
+
+constexpr auto kFolded = [] {
+  std::array<FoldedName, kKnown.size()> names{};
+  for (std::size_t i = 0; i < kKnown.size(); ++i) {
+    names[i].size = kKnown[i].text.size();  // a name over kMaxKnownSize does not compile
+    for (std::size_t j = 0; j < names[i].size; ++j) {
+      names[i].text[j] = kKnown[i].text[j];
+      names[i].fold[j] = is_alpha(kKnown[i].text[j]) ? 0x20 : 0;
+    }
+  }
+  return names;
+}();
+
 constexpr char fold_alias(char c) noexcept { return c == '_' || c == '.' ? '-' : ascii_lower(c); }
 
 }  // namespace
 
 HeaderName lookup_header_name(std::string_view name) noexcept {
-  if (name.empty()) return HeaderName::other;
+  if (name.empty() || name.size() > kMaxKnownSize) return HeaderName::other;
   for (std::size_t slot = slot_of(name); kTable[slot] != 0; slot = (slot + 1) % kSlots) {
-    const KnownName& known = kKnown[kTable[slot] - 1u];
-    if (iequals(known.text, name)) return known.id;
+    if (kFolded[kTable[slot] - 1u].equals(name)) return kKnown[kTable[slot] - 1u].id;
   }
   return HeaderName::other;
 }

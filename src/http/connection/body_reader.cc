@@ -86,7 +86,7 @@ Result<BodyPiece> BodyReader::poll() {
           complete_ = true;
           return BodyPiece{BodyPiece::Kind::end, false, {}};
         }
-        return std::unexpected(failed(rules_.closed));
+        return std::unexpected(Error(rules_.truncated, rules_.side, "the body ended too early"));
       case IoStatus::error:
         return std::unexpected(failed(rules_.closed));
     }

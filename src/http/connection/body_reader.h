@@ -21,7 +21,8 @@ class BodyReader final : public BodySource {
     Duration idle;                // without one byte
     std::uint64_t min_rate = 0;   // bytes per second, averaged since the last full `idle`; 0: off
     Code timed_out;               // no progress in time
-    Code closed;                  // the peer ended in the middle
+    Code closed;                  // the connection broke in the middle
+    Code truncated;               // the peer ended it in order, but in the middle
     Code malformed;               // chunked coding broken
     Side side;
   };

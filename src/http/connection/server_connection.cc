@@ -20,7 +20,7 @@ ServerConnection::ServerConnection(Loop& loop, BufferPool& pool, std::unique_ptr
       in_(pool),
       body_(pool, *stream_, deadline_, in_, loop,
             {limits.body_idle_timeout, limits.body_min_rate, Code::request_timeout, Code::client_closed,
-             Code::bad_framing, Side::client}),
+             Code::bad_framing, Code::bad_framing, Side::client}),
       writer_(loop, pool, *stream_, limits.write_idle_timeout,
               {Code::client_closed, Code::client_closed, Side::client}) {
   stream_->set_abort_listener(this);

@@ -3,12 +3,14 @@
 #include <algorithm>
 
 #include "base/strings.h"
+#include "http/h1/byte_scan.h"
 #include "http/h1/head_scanner.h"
 
 namespace postern::http::h1 {
 namespace {
 
-constexpr std::size_t kMaxSizeDigits = 15;  // below 2^60
+constexpr std::size_t kMaxSizeDigits = 16;
+constexpr std::size_t kNotFound = std::string_view::npos;
 
 std::unexpected<Error> refuse(std::string_view rule) {
   return fail(Code::bad_framing, Side::client, std::string(rule));
@@ -22,54 +24,60 @@ bool forbidden_in_trailers(HeaderName id) noexcept {
     case HeaderName::host:
     case HeaderName::trailer:
     case HeaderName::connection:
+    case HeaderName::keep_alive:
+    case HeaderName::proxy_connection:
     case HeaderName::upgrade:
+    case HeaderName::http2_settings:
     case HeaderName::te:
     case HeaderName::expect:
     case HeaderName::authorization:
+    case HeaderName::proxy_authenticate:
     case HeaderName::proxy_authorization:
+    case HeaderName::www_authenticate:
     case HeaderName::cookie:
     case HeaderName::set_cookie:
+    case HeaderName::content_type:
+    case HeaderName::cache_control:
+    case HeaderName::location:
     case HeaderName::forwarded:
     case HeaderName::via:
+    case HeaderName::x_forwarded_for:
+    case HeaderName::x_forwarded_host:
+    case HeaderName::x_forwarded_port:
+    case HeaderName::x_forwarded_proto:
       return true;
     default:
       return false;
   }
 }
 
-// The line at the front of `bytes` without CRLF; npos-like flag by `complete`.
-enum class Line : std::uint8_t { complete, partial, broken };
-Line take_line(std::string_view bytes, std::string_view& line) noexcept {
-  const std::size_t lf = bytes.find('\n');
-  if (lf == std::string_view::npos) return Line::partial;
-  if (lf == 0 || bytes[lf - 1] != '\r') return Line::broken;
-  line = bytes.substr(0, lf - 1);
-  return Line::complete;
+// Behind the closing quote of the quoted-string that starts at `at` (RFC 9110 5.6.4), or nullptr.
+const char* skip_quoted_string(const char* at, const char* end) noexcept {
+  for (++at; at != end && *at != '"'; ++at) {
+    if (*at == '\\' && ++at == end) return nullptr;
+    if (!is_value_byte(*at)) return nullptr;
+  }
+  return at == end ? nullptr : at + 1;
 }
 
 // chunk-ext = *( ";" token [ "=" ( token / quoted-string ) ] ), without the "bad whitespace" that the grammar only
-// tolerates. What it says is dropped.
+// tolerates. What it says is dropped (RFC 9112 7.1.1).
 bool valid_extensions(std::string_view text) noexcept {
-  std::size_t at = 0;
-  const auto token = [&] {
-    const std::size_t start = at;
-    while (at < text.size() && is_token(text.substr(at, 1))) ++at;
-    return at != start;
-  };
-  while (at < text.size()) {
-    if (text[at++] != ';' || !token()) return false;
-    if (at == text.size() || text[at] != '=') continue;
-    ++at;
-    if (at < text.size() && text[at] == '"') {
-      for (++at; at < text.size() && text[at] != '"'; ++at) {
-        const auto byte = static_cast<unsigned char>(text[at]);
-        if ((byte < 0x20 && byte != '\t') || byte == 0x7f) return false;
-        if (text[at] == '\\' && ++at == text.size()) return false;
-      }
-      if (at == text.size()) return false;
-      ++at;
-    } else if (!token()) {
-      return false;
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  while (at != end) {
+    if (*at != ';') return false;
+    const char* const name = at + 1;
+    at = skip_token(name, end);
+    if (at == name) return false;
+    if (at == end || *at != '=') continue;
+    const char* const value = at + 1;
+    if (value != end && *value == '"') {
+      at = skip_quoted_string(value, end);
+      if (!at) return false;
+    } else {
+      at = skip_token(value, end);
+      if (at == value) return false;
     }
   }
   return true;
@@ -79,10 +87,20 @@ bool valid_extensions(std::string_view text) noexcept {
 
 void ChunkedDecoder::reset() noexcept {
   state_ = State::size;
+  scanned_ = extensions_ = trailer_size_ = trailer_count_ = 0;
   remaining_ = 0;
-  extensions_ = 0;
-  trailer_text_.clear();
-  trailers_.clear();
+  trailers_.reset();
+}
+
+const Headers& ChunkedDecoder::trailers() const noexcept {
+  [[clang::no_destroy]] static const Headers kNone;
+  return trailers_ ? trailers_->fields : kNone;
+}
+
+std::size_t ChunkedDecoder::find_lf(std::string_view bytes, std::size_t limit) noexcept {
+  const std::size_t found = bytes.substr(0, limit).find('\n', scanned_);
+  scanned_ = found == kNotFound ? static_cast<std::uint32_t>(std::min(bytes.size(), limit)) : 0;
+  return found;
 }
 
 Result<ChunkedDecoder::Step> ChunkedDecoder::next(std::string_view bytes) {
@@ -92,10 +110,8 @@ Result<ChunkedDecoder::Step> ChunkedDecoder::next(std::string_view bytes) {
     switch (state_) {
       case State::size: {
         Result<Step> step = read_size(rest);
-        if (!step || step->consumed == 0) {
-          if (step) step->consumed = consumed;
-          return step;
-        }
+        if (!step) return step;
+        if (step->consumed == 0) return Step{Step::Kind::need_more, consumed, {}};
         consumed += step->consumed;
         break;
       }
@@ -107,9 +123,8 @@ Result<ChunkedDecoder::Step> ChunkedDecoder::next(std::string_view bytes) {
         return Step{Step::Kind::data, consumed + size, rest.substr(0, size)};
       }
       case State::data_end:
-        if (!rest.empty() && rest[0] != '\r') return refuse("no CRLF after chunk data");
+        if (!std::string_view("\r\n").starts_with(rest.substr(0, 2))) return refuse("no CRLF after chunk data");
         if (rest.size() < 2) return Step{Step::Kind::need_more, consumed, {}};
-        if (rest[1] != '\n') return refuse("no CRLF after chunk data");
         consumed += 2;
         state_ = State::size;
         break;
@@ -127,58 +142,68 @@ Result<ChunkedDecoder::Step> ChunkedDecoder::next(std::string_view bytes) {
   }
 }
 
+// Consumes one whole chunk header, or nothing.
 Result<ChunkedDecoder::Step> ChunkedDecoder::read_size(std::string_view bytes) {
-  std::string_view line;
-  const Line found = take_line(bytes, line);
-  if (found == Line::broken) return refuse("a chunk header ends with a bare LF");
-  const std::string_view seen = found == Line::complete ? line : bytes;
-  if (seen.size() > kMaxLine) return refuse("chunk header too long");
+  // The size is judged before the line is complete: an attacker does not get to send the rest of it.
   std::size_t digits = 0;
   std::uint64_t size = 0;
-  while (digits < seen.size() && hex_value(seen[digits]) >= 0) {
-    size = size * 16 + static_cast<std::uint64_t>(hex_value(seen[digits]));
-    if (++digits > kMaxSizeDigits) return refuse("chunk size too large");
+  for (; digits < bytes.size() && hex_value(bytes[digits]) >= 0; ++digits) {
+    if (digits == kMaxSizeDigits) return refuse("chunk size too large");
+    size = size * 16 + static_cast<std::uint64_t>(hex_value(bytes[digits]));
   }
-  if (digits == 0 && !seen.empty()) return refuse("malformed chunk size");
-  if (found == Line::partial) return Step{};
-  if (digits == 0 || !valid_extensions(seen.substr(digits))) return refuse("malformed chunk header");
-  extensions_ += seen.size() - digits;
+  if (digits == bytes.size()) return Step{};
+  if (digits == 0 || (bytes[digits] != '\r' && bytes[digits] != ';')) return refuse("malformed chunk size");
+  if (size > kMaxLength) return refuse("chunk size too large");
+  const std::size_t lf = find_lf(bytes, kMaxLine);
+  if (lf == kNotFound) {
+    if (bytes.size() >= kMaxLine) return refuse("chunk header too long");
+    return Step{};
+  }
+  if (bytes[lf - 1] != '\r') return refuse("a chunk header ends with a bare LF");
+  const std::string_view extensions = bytes.substr(digits, lf - 1 - digits);
+  if (!valid_extensions(extensions)) return refuse("malformed chunk extension");
+  extensions_ += static_cast<std::uint32_t>(extensions.size());
   if (extensions_ > kMaxExtensions) return refuse("too many chunk extensions");
   remaining_ = size;
   state_ = size == 0 ? State::trailer : State::data;
-  return Step{Step::Kind::need_more, line.size() + 2, {}};
+  return Step{Step::Kind::need_more, lf + 1, {}};
 }
 
+// Consumes one whole trailer line, or nothing.
 Result<ChunkedDecoder::Step> ChunkedDecoder::read_trailer(std::string_view bytes) {
-  std::string_view line;
-  const Line found = take_line(bytes, line);
-  if (found == Line::broken) return refuse("a trailer line ends with a bare LF");
-  if (found == Line::partial) {
-    if (bytes.size() > kMaxTrailers) return refuse("trailers too large");
+  const std::size_t allowed = kMaxTrailers - trailer_size_;
+  const std::size_t lf = find_lf(bytes, allowed);
+  if (lf == kNotFound) {
+    if (bytes.size() >= allowed) return refuse("trailers too large");
     return Step{};
   }
-  if (!line.empty()) {
-    if (trailer_text_.size() + line.size() > kMaxTrailers) return refuse("trailers too large");
-    Field field;
-    const Flaw flaw = parse_field(line, field);
-    if (flaw != Flaw::none) return refuse(describe(flaw));
-    if (forbidden_in_trailers(field.id)) return refuse("a field that must not be a trailer");
-    trailer_text_.append(line).append("\r\n");
-    if (static_cast<std::size_t>(std::count(trailer_text_.begin(), trailer_text_.end(), '\n')) > kMaxTrailerCount) {
-      return refuse("too many trailers");
-    }
-    return Step{Step::Kind::need_more, line.size() + 2, {}};
+  const std::string_view line = bytes.substr(0, lf + 1);
+  if (line == "\r\n") {
+    publish_trailers();
+    return Step{Step::Kind::end, 2, {}};
   }
-  // The text does not grow any more, so views into it are stable.
-  std::string_view text = trailer_text_;
-  while (!text.empty()) {
-    const std::size_t end = text.find("\r\n");
+  Field field;
+  const char* next = nullptr;
+  const Flaw flaw = scan_field(line.data(), line.data() + line.size(), field, next);
+  if (flaw != Flaw::none) return refuse(describe(flaw));
+  if (forbidden_in_trailers(field.id)) return refuse("a field that must not be a trailer");
+  if (++trailer_count_ > kMaxTrailerCount) return refuse("too many trailers");
+  trailer_size_ += static_cast<std::uint32_t>(line.size());
+  if (!trailers_) trailers_ = std::make_unique<Trailers>();
+  trailers_->text.append(line);
+  return Step{Step::Kind::need_more, line.size(), {}};
+}
+
+// The text does not grow any more, so views into it are stable.
+void ChunkedDecoder::publish_trailers() {
+  if (!trailers_) return;
+  const char* at = trailers_->text.data();
+  const char* const end = at + trailers_->text.size();
+  while (at != end) {
     Field field;
-    static_cast<void>(parse_field(text.substr(0, end), field));
-    trailers_.append(field.name, field.value, field.id);
-    text.remove_prefix(end + 2);
+    if (scan_field(at, end, field, at) != Flaw::none) return;  // cannot be: each line was judged
+    trailers_->fields.append(field.name, field.value, field.id);
   }
-  return Step{Step::Kind::end, 2, {}};
 }
 
 }  // namespace postern::http::h1

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -14,9 +15,9 @@ namespace postern::http::h1 {
 
 class ChunkedDecoder {
  public:
-  static constexpr std::size_t kMaxLine = 4096;      // a chunk header with its extensions
+  static constexpr std::size_t kMaxLine = 4096;             // a chunk header with its extensions, CRLF included
   static constexpr std::size_t kMaxExtensions = 64 * 1024;  // all extensions of one body
-  static constexpr std::size_t kMaxTrailers = 16 * 1024;
+  static constexpr std::size_t kMaxTrailers = 16 * 1024;    // the trailer section with its empty line
   static constexpr std::size_t kMaxTrailerCount = 64;
 
   struct Step {
@@ -30,19 +31,28 @@ class ChunkedDecoder {
   // only reset() may follow.
   [[nodiscard]] Result<Step> next(std::string_view bytes);
   // Trailer fields after the end; valid until reset().
-  [[nodiscard]] const Headers& trailers() const noexcept { return trailers_; }
+  [[nodiscard]] const Headers& trailers() const noexcept;
   void reset() noexcept;
 
  private:
   enum class State : std::uint8_t { size, data, data_end, trailer };
+  struct Trailers {
+    std::string text;  // the lines are kept here, so that they outlive the receive buffer
+    Headers fields;
+  };
   [[nodiscard]] Result<Step> read_size(std::string_view bytes);
   [[nodiscard]] Result<Step> read_trailer(std::string_view bytes);
+  [[nodiscard]] std::size_t find_lf(std::string_view bytes, std::size_t limit) noexcept;
+  void publish_trailers();
 
   State state_ = State::size;
-  std::uint64_t remaining_ = 0;
-  std::size_t extensions_ = 0;
-  std::string trailer_text_;  // trailer lines are kept here, so that they outlive the receive buffer
-  Headers trailers_;
+  std::uint32_t scanned_ = 0;        // no LF in so many bytes of an unfinished line
+  std::uint32_t extensions_ = 0;     // bytes so far
+  std::uint32_t trailer_size_ = 0;   // bytes so far
+  std::uint32_t trailer_count_ = 0;
+  std::uint64_t remaining_ = 0;      // of the chunk's data
+  // Few messages have trailers: idle connections do not pay for them.
+  std::unique_ptr<Trailers> trailers_;
 };
 
 }  // namespace postern::http::h1
