@@ -1,0 +1,20 @@
+// cors: cross-origin resource sharing (Fetch Standard): answers preflights, marks responses for allowed origins.
+#pragma once
+
+#include <memory>
+
+namespace postern::config {
+class Diagnostics;
+class Node;
+}  // namespace postern::config
+
+namespace postern::policies {
+
+class Policy;
+struct Services;
+
+// nullptr after reporting why; `options` satisfies schema.json.
+[[nodiscard]] std::unique_ptr<const Policy> make_cors(const config::Node& options, config::Diagnostics& diagnostics,
+                                                    const Services& services);
+
+}  // namespace postern::policies

@@ -1,0 +1,20 @@
+// respond: a fixed answer of the gateway.
+#pragma once
+
+#include <memory>
+
+namespace postern::config {
+class Diagnostics;
+class Node;
+}  // namespace postern::config
+
+namespace postern::policies {
+
+class Policy;
+struct Services;
+
+// nullptr after reporting why; `options` satisfies schema.json.
+[[nodiscard]] std::unique_ptr<const Policy> make_respond(const config::Node& options, config::Diagnostics& diagnostics,
+                                                    const Services& services);
+
+}  // namespace postern::policies
