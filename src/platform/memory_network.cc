@@ -122,7 +122,7 @@ class MemoryNetwork::MemoryAcceptor final : public Acceptor {
 };
 
 Result<std::unique_ptr<Acceptor>> MemoryNetwork::listen(Loop& /*loop*/, const SocketAddress& address,
-                                                        AcceptHandler& handler) {
+                                                        AcceptHandler& handler, Share /*share*/) {
   if (!handlers_.emplace(address.to_string(), &handler).second) {
     return fail(Code::io_failed, Side::gateway, address.to_string() + ": address in use");
   }

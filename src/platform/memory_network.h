@@ -20,10 +20,11 @@ struct MemoryOptions {
 
 class MemoryNetwork final : public Network {
  public:
+  using Network::listen;
   explicit MemoryNetwork(MemoryOptions options = {}) : options_(options) {}
 
   [[nodiscard]] Result<std::unique_ptr<Acceptor>> listen(Loop& loop, const SocketAddress& address,
-                                                         AcceptHandler& handler) override;
+                                                         AcceptHandler& handler, Share share) override;
   [[nodiscard]] Task<Result<std::unique_ptr<Stream>>> connect(Loop& loop, const SocketAddress& address,
                                                               MonoTime deadline) override;
   // Connections to `address` are never answered until the deadline (a black hole).

@@ -58,10 +58,16 @@ class Acceptor {
 class Network {
  public:
   virtual ~Network() = default;
-  // Binds and accepts on `loop`. Several loops may bind the same TCP address (SO_REUSEPORT). `handler` outlives the
+  // The first loop of a process makes sure that no other process has the address: SO_REUSEPORT would share it silently.
+  enum class Share : std::uint8_t { first, join };
+  // Binds and accepts on `loop`. Several loops bind the same TCP address (SO_REUSEPORT). `handler` outlives the
   // acceptor. The detail of an error names the reason for the operator.
   [[nodiscard]] virtual Result<std::unique_ptr<Acceptor>> listen(Loop& loop, const SocketAddress& address,
-                                                                 AcceptHandler& handler) = 0;
+                                                                 AcceptHandler& handler, Share share) = 0;
+  [[nodiscard]] Result<std::unique_ptr<Acceptor>> listen(Loop& loop, const SocketAddress& address,
+                                                         AcceptHandler& handler) {
+    return listen(loop, address, handler, Share::first);
+  }
   // Parameters by value or outliving the task. Errors: origin_connect_failed, origin_connect_timeout (Retry::yes).
   [[nodiscard]] virtual Task<Result<std::unique_ptr<Stream>>> connect(Loop& loop, const SocketAddress& address,
                                                                       MonoTime deadline) = 0;

@@ -198,6 +198,19 @@ bool is_stale_socket(const SocketAddress& address) {
   return refused;
 }
 
+// A socket that does not share finds out whether anybody else has the address.
+bool is_taken(const SocketAddress& address) {
+  const RawAddress raw = to_raw(address);
+  const int probe = ::socket(raw.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (probe < 0) return false;
+  const int on = 1;
+  ::setsockopt(probe, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (address.ip.is_v6()) ::setsockopt(probe, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+  const bool taken = ::bind(probe, raw.get(), raw.length) != 0 && errno == EADDRINUSE;
+  ::close(probe);
+  return taken;
+}
+
 Result<int> bind_and_listen(const SocketAddress& address) {
   const RawAddress raw = to_raw(address);
   const int fd = ::socket(raw.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -229,9 +242,12 @@ std::unique_ptr<Stream> make_socket_stream(Loop& loop, int fd) {
 }
 
 Result<std::unique_ptr<Acceptor>> SocketNetwork::listen(Loop& loop, const SocketAddress& address,
-                                                        AcceptHandler& handler) {
+                                                        AcceptHandler& handler, Share share) {
   if (address.unix_path.size() >= sizeof(sockaddr_un::sun_path)) {
     return fail(Code::io_failed, Side::gateway, address.to_string() + ": the path of a Unix socket is too long");
+  }
+  if (share == Share::first && !address.is_unix() && address.port != 0 && is_taken(address)) {
+    return fail(Code::io_failed, Side::gateway, address.to_string() + ": bind: " + errno_text(EADDRINUSE));
   }
   const Result<int> fd = bind_and_listen(address);
   if (!fd) return std::unexpected(Error(Code::io_failed, Side::gateway, std::string(fd.error().detail())));

@@ -7,8 +7,9 @@ namespace postern {
 
 class SocketNetwork final : public Network {
  public:
+  using Network::listen;
   [[nodiscard]] Result<std::unique_ptr<Acceptor>> listen(Loop& loop, const SocketAddress& address,
-                                                         AcceptHandler& handler) override;
+                                                         AcceptHandler& handler, Share share) override;
   [[nodiscard]] Task<Result<std::unique_ptr<Stream>>> connect(Loop& loop, const SocketAddress& address,
                                                               MonoTime deadline) override;
 };
