@@ -87,6 +87,11 @@ const KeyRecord* KeyIndex::find(const KeyHash& hash) const noexcept {
   return same ? found : nullptr;
 }
 
+const KeyRecord* KeyIndex::find_by_id(std::string_view key_id) const noexcept {
+  const auto at = std::ranges::lower_bound(records_, key_id, {}, [](const KeyRecord& r) { return std::string_view(r.key_id); });
+  return at != records_.end() && at->key_id == key_id ? &*at : nullptr;
+}
+
 KeyStatus status_of(const KeyRecord& record, WallTime now) noexcept {
   if (record.revoked) return KeyStatus::revoked;
   if (record.expires && *record.expires <= now) return KeyStatus::expired;

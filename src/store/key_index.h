@@ -25,13 +25,16 @@ class KeyIndex {
   // hash was matched (it could only tell about hashes, from which no key can be computed, but costs nothing).
   [[nodiscard]] const KeyRecord* find(const KeyHash& hash) const noexcept [[clang::lifetimebound]];
 
+  // The same by public id.
+  [[nodiscard]] const KeyRecord* find_by_id(std::string_view key_id) const noexcept [[clang::lifetimebound]];
+
   [[nodiscard]] std::size_t size() const noexcept { return records_.size(); }
   [[nodiscard]] const std::vector<KeyRecord>& records() const noexcept { return records_; }
 
  private:
   explicit KeyIndex(std::vector<KeyRecord> records);
 
-  std::vector<KeyRecord> records_;
+  std::vector<KeyRecord> records_;  // sorted by key_id
   // Open addressing over the first bytes of the hash; a value is 1 + the place in records_, 0 is empty. At most half
   // full, so a probe ends soon.
   std::vector<std::uint32_t> slots_;

@@ -30,7 +30,10 @@ TEST(KeyIndex, finds_what_is_stored_and_nothing_else) {
     const KeyRecord* const found = (*index)->find(r.hash);
     ASSERT_NE(found, nullptr);
     EXPECT_EQ(found->consumer.id, r.consumer.id);
+    EXPECT_EQ((*index)->find_by_id(r.key_id), found);
   }
+  EXPECT_EQ((*index)->find_by_id("pst_key0"), nullptr);
+  EXPECT_EQ((*index)->find_by_id("pst_key9999"), nullptr);
   KeyHash unknown{};
   unknown[31] = 201;
   EXPECT_EQ((*index)->find(unknown), nullptr);
