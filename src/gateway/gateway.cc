@@ -117,6 +117,7 @@ std::shared_ptr<const Snapshot> Gateway::load(LoadReport& report) {
     Result<void> prepared = prepare_services(*config);
     if (!prepared) {
       report.problems = options_.config_file + ": " + std::string(prepared.error().detail()) + "\n";
+      report.outcome = LoadReport::Outcome::failed;
       return nullptr;
     }
     const Snapshot::Services services{{options_.clock, key_store_.get(), rate_table_.get(), {}}, *metrics_, *registry_};
@@ -168,10 +169,11 @@ LoadReport Gateway::start() {
   if (!snapshot) return report;
   const auto rejected = [&](const Error& error) {
     report.problems += std::string(error.detail()) + "\n";
+    report.outcome = LoadReport::Outcome::failed;
     return report;
   };
   for (std::size_t i = 0; i < workers_.size(); ++i) {
-    Result<void> adopted = workers_[i]->adopt(snapshot, i == 0 ? Worker::UnixListeners::here : Worker::UnixListeners::elsewhere);
+    Result<void> adopted = workers_[i]->adopt(snapshot, i == 0 ? Worker::Role::first : Worker::Role::other);
     if (!adopted) return rejected(adopted.error());
   }
   snapshot_ = std::move(snapshot);
@@ -235,7 +237,7 @@ LoadReport Gateway::reload() {
     metrics_->reloaded(outcome == LoadReport::Outcome::applied     ? observe::ReloadOutcome::applied
                        : outcome == LoadReport::Outcome::unchanged ? observe::ReloadOutcome::unchanged
                                                                    : observe::ReloadOutcome::rejected);
-    if (outcome == LoadReport::Outcome::rejected) {
+    if (outcome == LoadReport::Outcome::rejected || outcome == LoadReport::Outcome::failed) {
       options_.log.error("reload rejected; the running configuration stays",
                          {observe::LogField::text("problems", report.problems)});
     } else {
@@ -249,7 +251,7 @@ LoadReport Gateway::reload() {
     return finish(LoadReport::Outcome::rejected);
   }
   std::shared_ptr<const Snapshot> snapshot = load(report);
-  if (!snapshot) return finish(LoadReport::Outcome::rejected);
+  if (!snapshot) return finish(report.outcome);
   report.changes = config::describe_changes(*snapshot_->config, *snapshot->config);
   for (std::string& line : needs_restart(*snapshot_->config, *snapshot->config)) report.changes.push_back(std::move(line));
   if (report.changes.empty()) return finish(LoadReport::Outcome::unchanged);
@@ -258,15 +260,15 @@ LoadReport Gateway::reload() {
   std::shared_ptr<const Snapshot> old = snapshot_;
   for (std::size_t i = 0; i < workers_.size(); ++i) {
     Result<void> adopted;
-    const auto unix_listeners = i == 0 ? Worker::UnixListeners::here : Worker::UnixListeners::elsewhere;
-    workers_[i]->call([&] { adopted = workers_[i]->adopt(snapshot, unix_listeners); });
+    const auto role = i == 0 ? Worker::Role::first : Worker::Role::other;
+    workers_[i]->call([&] { adopted = workers_[i]->adopt(snapshot, role); });
     if (adopted) continue;
     report.problems += std::string(adopted.error().detail()) + "\n";
     for (std::size_t k = 0; k < i; ++k) {
-      const auto where = k == 0 ? Worker::UnixListeners::here : Worker::UnixListeners::elsewhere;
+      const auto where = k == 0 ? Worker::Role::first : Worker::Role::other;
       workers_[k]->call([&] { static_cast<void>(workers_[k]->adopt(old, where)); });
     }
-    return finish(LoadReport::Outcome::rejected);
+    return finish(LoadReport::Outcome::failed);
   }
   snapshot_ = std::move(snapshot);
   generation_ = snapshot_->generation;

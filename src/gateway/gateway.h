@@ -23,7 +23,12 @@ namespace postern::gateway {
 
 // What a start or reload has to say to a person.
 struct LoadReport {
-  enum class Outcome : std::uint8_t { applied, unchanged, rejected };
+  enum class Outcome : std::uint8_t {
+    applied,
+    unchanged,
+    rejected,  // the configuration is wrong
+    failed,    // the configuration may be right, but an address, file or other resource cannot be had
+  };
   Outcome outcome = Outcome::rejected;
   std::string problems;               // text of the diagnostics, or why an address cannot be bound
   std::string problems_json;

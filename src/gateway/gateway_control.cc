@@ -44,7 +44,9 @@ ControlAnswer Gateway::reload_request(const ControlRequest& request) {
   const std::string_view outcome = report.outcome == LoadReport::Outcome::applied     ? "applied"
                                    : report.outcome == LoadReport::Outcome::unchanged ? "unchanged"
                                                                                       : "rejected";
-  const int status = report.outcome == LoadReport::Outcome::rejected ? 422 : 200;
+  const bool refused =
+      report.outcome == LoadReport::Outcome::rejected || report.outcome == LoadReport::Outcome::failed;
+  const int status = refused ? 422 : 200;
   if (!request.json) {
     std::string body = std::string(outcome) + ", generation " + std::to_string(generation_) + "\n";
     for (const std::string& line : report.changes) body += line + "\n";

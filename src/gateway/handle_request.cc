@@ -66,6 +66,7 @@ Task<AfterResponse> handle_request(LoopContext& context, http::ServerConnection&
   if (!accepted) {
     account.error(accepted.error());
     answer_with_problem(exchange, accepted.error());
+    if (loses_framing(accepted.error().code())) client.close_after_response();
     co_return co_await reply(context, client, route, exchange, account);
   }
 

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "gateway/response_rules.h"
 #include "gateway/splice.h"
 #include "http/h1/serialize.h"
 #include "http/hop_by_hop.h"
@@ -193,6 +194,7 @@ Task<Result<void>> OriginExchange::receive_final_head() {
     // The gateway answers Expect itself, so a 100 of the origin has nobody waiting for it.
     if (response_.status == 100) continue;
     http::strip_response_hop_by_hop(response_, reserved_);
+    guard_reflection(context_, *origin_.plan, exchange_.request_id, response_.headers);
     const Result<void> told = co_await client_.send_informational(response_);
     if (!told) co_return fail(Code::client_closed, Side::client);
   }
@@ -249,6 +251,7 @@ Task<Result<void>> OriginExchange::relay_body() {
         for (const http::Field& field : body.trailers()) {
           if (!reserved_.contains(field.name)) trailers.append(field.name, field.value, field.id);
         }
+        guard_reflection(context_, *origin_.plan, exchange_.request_id, trailers);
         ended = true;
         Result<void> finished = co_await client_.finish(trailers);
         if (!finished) co_return finished;

@@ -18,6 +18,14 @@ void count_strips(LoopContext& context, const http::StripCounts& counts) {
   add(StripReason::override, counts.override_headers);
 }
 
+// A second copy could be what the origin believes while we judged the first.
+Result<void> check_duplicates(const http::RequestHead& request) {
+  if (request.headers.count(http::HeaderName::authorization) > 1) {
+    return fail(Code::security_header_twice, Side::client, "Authorization");
+  }
+  return {};
+}
+
 Result<void> check_method(const http::RequestHead& request) {
   // CONNECT would make a raw pipe past every policy; TRACE would show a client the headers we add.
   if (request.method == http::Method::connect) return fail(Code::method_refused, Side::client, "CONNECT");
@@ -48,6 +56,8 @@ Result<void> canonicalize_request(LoopContext& context, const Snapshot& snapshot
   http::RequestHead& request = exchange.request;
   Result<void> method = check_method(request);
   if (!method) return method;
+  Result<void> unique = check_duplicates(request);
+  if (!unique) return unique;
   Result<void> target = http::canonicalize(request.method_text, request.target,
                                            request.headers.value(http::HeaderName::host), exchange.arena, exchange.target);
   if (!target) return target;
@@ -68,10 +78,19 @@ Result<void> canonicalize_request(LoopContext& context, const Snapshot& snapshot
   return handshake;
 }
 
+bool loses_framing(Code code) noexcept { return code == Code::method_refused || code == Code::upgrade_refused; }
+
 Result<const RoutePlan*> find_route(const Snapshot& snapshot, http::Exchange& exchange) {
   route::Match match;
   switch (snapshot.router.lookup(exchange.target.host, exchange.target.path, exchange.request.method_text, match)) {
-    case route::Lookup::found: return &snapshot.routes[match.value];
+    case route::Lookup::found: {
+      const RoutePlan& plan = snapshot.routes[match.value];
+      // A method that HTTP does not define passes only where a route names it.
+      if (exchange.request.method == http::Method::other && plan.config->match.methods.empty()) {
+        return fail(Code::method_refused, Side::client, "unknown method");
+      }
+      return &plan;
+    }
     case route::Lookup::no_route: return fail(Code::no_route, Side::client);
     case route::Lookup::method_not_allowed: break;
   }

@@ -17,6 +17,9 @@ void begin_exchange(LoopContext& context, const http::ServerConnection& client, 
                                                 const ListenerPlan& listener, const http::ServerConnection& client,
                                                 http::Exchange& exchange);
 
+// True if what follows such a request on its connection may not be HTTP at all.
+[[nodiscard]] bool loses_framing(Code code) noexcept;
+
 // no_route, or method_not_allowed with Allow among exchange.response_additions.
 [[nodiscard]] Result<const RoutePlan*> find_route(const Snapshot& snapshot, http::Exchange& exchange);
 

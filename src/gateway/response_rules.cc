@@ -15,11 +15,10 @@ void prepare_local_response(LoopContext& context, http::Exchange& exchange, http
   if (!exchange.request_id.empty()) head.headers.append(http::HeaderName::x_request_id, exchange.request_id);
 }
 
-void prepare_origin_response(LoopContext& context, const Snapshot& snapshot, const OriginPlan& origin,
-                             http::Exchange& exchange, http::ResponseHead& head) {
-  http::strip_response_hop_by_hop(head, snapshot.reserved);
+void guard_reflection(LoopContext& context, const OriginPlan& origin, std::string_view request_id,
+                      http::Headers& headers) {
   const std::vector<std::string_view>& secrets = origin.origin->secrets;
-  const std::size_t reflected = head.headers.remove_if([&](const http::Field& field) {
+  const std::size_t reflected = headers.remove_if([&](const http::Field& field) {
     for (const std::string_view secret : secrets) {
       if (field.value.size() >= secret.size() && field.value.find(secret) != std::string_view::npos) return true;
       if (field.name.size() >= secret.size() && field.name.find(secret) != std::string_view::npos) return true;
@@ -30,8 +29,14 @@ void prepare_origin_response(LoopContext& context, const Snapshot& snapshot, con
     context.metrics.add(origin.metrics.reflections, reflected);
     context.log.warning("the origin reflected identity material in a response header; the field was removed",
                         {observe::LogField::name("origin", origin.origin->config.name),
-                         observe::LogField::text("request_id", exchange.request_id)});
+                         observe::LogField::text("request_id", request_id)});
   }
+}
+
+void prepare_origin_response(LoopContext& context, const Snapshot& snapshot, const OriginPlan& origin,
+                             http::Exchange& exchange, http::ResponseHead& head) {
+  http::strip_response_hop_by_hop(head, snapshot.reserved);
+  guard_reflection(context, origin, exchange.request_id, head.headers);
   if (!head.headers.find(http::HeaderName::date)) head.headers.append(http::HeaderName::date, context.http_date());
   // RFC 9110 7.6.3: a gateway that received the response by HTTP/1.1 says so under a pseudonym.
   head.headers.append(http::HeaderName::via, "1.1 postern");

@@ -13,6 +13,11 @@ void prepare_local_response(LoopContext& context, http::Exchange& exchange, http
 void prepare_origin_response(LoopContext& context, const Snapshot& snapshot, const OriginPlan& origin,
                              http::Exchange& exchange, http::ResponseHead& head);
 
+// Takes fields off that carry identity material of the origin, and counts and logs that. For heads, interim heads and
+// trailers.
+void guard_reflection(LoopContext& context, const OriginPlan& origin, std::string_view request_id,
+                      http::Headers& headers);
+
 // Outbound policies in reverse order, then what policies asked to add. `route` may be nullptr.
 void run_outbound(const RoutePlan* route, http::Exchange& exchange, http::ResponseHead& head);
 

@@ -20,7 +20,7 @@ class Worker::Port final : public AcceptHandler {
     plan_ = &plan;
     limits_ = plan.limits;
   }
-  [[nodiscard]] Result<void> listen(const SocketAddress& address);
+  [[nodiscard]] Result<void> listen(const SocketAddress& address, Network::Share share);
   void close() noexcept { acceptor_.reset(); }
   void drain() noexcept;
 
@@ -104,8 +104,8 @@ Worker::Port::~Port() {
   while (ClientLink* const link = clients_.front()) const std::unique_ptr<Client> owned(static_cast<Client*>(link));
 }
 
-Result<void> Worker::Port::listen(const SocketAddress& address) {
-  Result<std::unique_ptr<Acceptor>> acceptor = worker_.network_.listen(worker_.loop_, address, *this);
+Result<void> Worker::Port::listen(const SocketAddress& address, Network::Share share) {
+  Result<std::unique_ptr<Acceptor>> acceptor = worker_.network_.listen(worker_.loop_, address, *this, share);
   if (!acceptor) return std::unexpected(std::move(acceptor.error()));
   acceptor_ = std::move(*acceptor);
   return {};
@@ -180,7 +180,7 @@ Worker::~Worker() {
   background_.cancel_all();
 }
 
-Result<void> Worker::adopt(const std::shared_ptr<const Snapshot>& snapshot, UnixListeners unix_listeners) {
+Result<void> Worker::adopt(const std::shared_ptr<const Snapshot>& snapshot, Role role) {
   struct Change {
     const ListenerPlan* plan;
     Port* existing;
@@ -188,7 +188,7 @@ Result<void> Worker::adopt(const std::shared_ptr<const Snapshot>& snapshot, Unix
   };
   std::vector<Change> changes;
   for (const ListenerPlan& plan : snapshot->listeners) {
-    if (plan.address.is_unix() && unix_listeners == UnixListeners::elsewhere) continue;
+    if (plan.address.is_unix() && role == Role::other) continue;
     Change change{&plan, nullptr, nullptr};
     for (const auto& port : ports_) {
       if (port->listening() && port->text() == plan.config->address.text) change.existing = port.get();
@@ -196,7 +196,7 @@ Result<void> Worker::adopt(const std::shared_ptr<const Snapshot>& snapshot, Unix
     if (!change.existing) {
       change.fresh = std::make_unique<Port>(*this, plan.config->address.text);
       change.fresh->configure(snapshot, plan);
-      Result<void> bound = change.fresh->listen(plan.address);
+      Result<void> bound = change.fresh->listen(plan.address, role == Role::first ? Network::Share::first : Network::Share::join);
       if (!bound) return bound;
     }
     changes.push_back(std::move(change));

@@ -26,8 +26,8 @@ class Worker final : public TaskSet::ErrorHandler {
     const Entropy& entropy;
   };
 
-  // A Unix socket has one acceptor; SO_REUSEPORT is for TCP.
-  enum class UnixListeners : std::uint8_t { here, elsewhere };
+  // The first worker finds out whether an address is free, and has the Unix sockets: SO_REUSEPORT is for TCP.
+  enum class Role : std::uint8_t { first, other };
 
   explicit Worker(const Options& options);
   Worker(const Worker&) = delete;
@@ -37,7 +37,7 @@ class Worker final : public TaskSet::ErrorHandler {
 
   // Before start(), or on the loop: binds what the snapshot adds, closes what it no longer has, and adopts it. On an
   // error nothing has changed.
-  [[nodiscard]] Result<void> adopt(const std::shared_ptr<const Snapshot>& snapshot, UnixListeners unix_listeners);
+  [[nodiscard]] Result<void> adopt(const std::shared_ptr<const Snapshot>& snapshot, Role role);
   // The addresses really bound, for port 0. Before start() or on the loop.
   [[nodiscard]] std::vector<SocketAddress> bound_addresses() const;
 
