@@ -72,7 +72,7 @@ function prepareHaproxy(setup, { splice }) {
   write(file, fill('haproxy.cfg.in', {
     ...common(setup),
     PIPES: splice ? 'maxpipes 256' : '',
-    SPLICE: splice ? 'option splice-auto' : '',
+    SPLICE: splice ? 'option splice-request\n  option splice-response' : '',
     KEY_CHECK: setup.key ? [
       `http-request set-var(txn.consumer) req.hdr(x-api-key),map_str(${map})`,
       'http-request deny deny_status 401 unless { var(txn.consumer) -m found }',
@@ -113,14 +113,14 @@ export function contestants(programs) {
       prepare: (setup) => preparePostern(setup, programs.postern),
       version: () => version(programs.postern, ['version'], /(\d+\.\d+\.\d+\S*)/) },
     { name: 'nginx', label: 'nginx', stop: 'SIGQUIT', reload: 'SIGHUP', logs: true, metrics: true,
-      prepare: (setup) => prepareNginx(setup, ['proxy_request_buffering off;   # uploads stream, as a gateway\'s do']), version: () => debianVersion('nginx-common') },
+      prepare: (setup) => prepareNginx(setup, ['proxy_request_buffering off;']), version: () => debianVersion('nginx-common') },
     { name: 'nginx-bigbuf', label: 'nginx, 64 KiB buffers', variant: true, stop: 'SIGQUIT', logs: true, metrics: true,
       prepare: (setup) => prepareNginx(setup, ['proxy_buffer_size 64k;', 'proxy_buffers 8 64k;', 'proxy_busy_buffers_size 128k;',
-        'client_body_buffer_size 128k;   # an upload is read whole, in memory, before the origin sees it']),
+        'client_body_buffer_size 64k;', 'proxy_request_buffering off;']),
       version: () => null },
     { name: 'haproxy', label: 'HAProxy', stop: 'SIGTERM', reload: 'SIGUSR2', logs: true, metrics: true,
       prepare: (setup) => prepareHaproxy(setup, { splice: false }), version: () => debianVersion('haproxy') },
-    { name: 'haproxy-splice', label: 'HAProxy, splice-auto', variant: true, stop: 'SIGTERM', logs: true, metrics: true,
+    { name: 'haproxy-splice', label: 'HAProxy, splice', variant: true, stop: 'SIGTERM', logs: true, metrics: true,
       prepare: (setup) => prepareHaproxy(setup, { splice: true }), version: () => null },
     { name: 'relay', label: 'bare relay', program: programs.relay, floor: true, stop: 'SIGTERM',
       prepare: (setup) => {

@@ -61,7 +61,7 @@ export class Bench {
       child.ended.then(() => { over = true; });
       const headers = setup.key ? { 'X-API-Key': this.keys[0] } : {};
       for (let i = 0; (await get(port, '/64', headers)).status !== 200; ++i) {
-        if (over || i > 500) throw new Error(`${contestant.label} does not serve:\n${readFileSync(errors, 'utf8').slice(-2000)}`);
+        if (over || i > 500) throw new Error(`${contestant.label} does not serve\n${readFileSync(errors, 'utf8').slice(-2000)}`);
         await sleep(20);
       }
       return await use({ child, setup, logFile: path.join(directory, 'access.log') });

@@ -85,7 +85,7 @@ export function caseReport(result) {
     parts.push(ratioTable(result));
     const cells = result.contestants.flatMap((one) => valid(one.cells));
     const disturbed = cells.filter((cell) => cell.foreign > 0.1).length;
-    if (disturbed > 0) parts.push(`In ${disturbed} of ${cells.length} cells more than 10 % of the proxy's core went to others: read with care.`);
+    if (disturbed > 0) parts.push(`In ${disturbed} of ${cells.length} cells more than 10 % of the proxy's core went to others (kernel threads included).`);
   }
   return parts.filter(Boolean).join('\n\n');
 }

@@ -53,7 +53,7 @@ test('the access log has one record per request', async (t) => {
   });
   await t.test('which no client can forge', async () => {
     const headers = ['User-Agent: x","status":200,"route":"forged', 'Referer: https://user:pw@ref.test/p?token=abc#frag'];
-    const record = await recordOf(await exchange(gateway.port, request('/forge/"},{"', { headers })).catch(() => null) ?? await exchange(gateway.port, request('/forge', { headers })));
+    const record = await recordOf(await exchange(gateway.port, request('/forge', { headers })));
     assert.equal(record.route, 'everything');
     assert.equal(record.user_agent, 'x","status":200,"route":"forged');
     assert.ok(!/pw@|token=abc|frag/.test(JSON.stringify(record)));

@@ -4,8 +4,10 @@ import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { Gateway, identity } from './lib/gateway.mjs';
 import { RecordingOrigin } from './lib/recording_origin.mjs';
-import { assertRefused, smuggled } from './lib/refusal.mjs';
+import { assertRefused as assertRefusedAnywhere, smuggled } from './lib/refusal.mjs';
 import { exchange, request } from './lib/wire.mjs';
+
+const assertRefused = (t, options) => assertRefusedAnywhere(t, { ...options, neighbourPath: '/open/neighbour' });
 
 let gateway;
 let origin;

@@ -8,13 +8,13 @@ export const smuggled = 'GET /smuggled HTTP/1.1\r\nHost: api.test\r\n\r\n';
 
 // `expected`: {status, code: string or array, closes: true (default) if the connection may not be used again,
 // silent: true if a close without an answer is right too}.
-export async function assertRefused(t, { gateway, origin, name, bytes, expected }) {
+export async function assertRefused(t, { gateway, origin, name, bytes, expected, neighbourPath = '/neighbour' }) {
   const { status, code, closes = true, silent = false } = expected;
   const codes = [code].flat();
   for (const fragment of [0, 1]) {
     await t.test(`${name}${fragment ? ', byte by byte' : ''}`, async () => {
       const neighbour = await Wire.connect(gateway.port);
-      await neighbour.send(request('/neighbour', { method: 'POST', headers: ['Content-Length: 4'] }) + 'ab');
+      await neighbour.send(request(neighbourPath, { method: 'POST', headers: ['Content-Length: 4'] }) + 'ab');
       const before = origin.requests.length;
       const response = await exchange(gateway.port, bytes, { fragment, keep: true });
       if (response) {
@@ -35,7 +35,7 @@ export async function assertRefused(t, { gateway, origin, name, bytes, expected 
       assert.equal(origin.last().body.toString(), 'abcd');
       neighbour.close();
       // The neighbour's round trip was the time in which something smuggled would have arrived.
-      const others = origin.requests.slice(before).map(({ target }) => target).filter((target) => target !== '/neighbour');
+      const others = origin.requests.slice(before).map(({ target }) => target).filter((target) => target !== neighbourPath);
       assert.deepEqual(others, [], 'reached the origin');
       assert.deepEqual(origin.errors, [], 'malformed request at the origin');
     });
