@@ -10,11 +10,15 @@ using Duration = std::chrono::nanoseconds;
 using MonoTime = std::chrono::time_point<std::chrono::steady_clock, Duration>;
 using WallTime = std::chrono::time_point<std::chrono::system_clock, Duration>;
 
+class ManualClock;
+
 class Clock {
  public:
   virtual ~Clock() = default;
   [[nodiscard]] virtual MonoTime now() const noexcept = 0;
   [[nodiscard]] virtual WallTime wall() const noexcept = 0;
+  // Not nullptr if time is virtual.
+  [[nodiscard]] virtual ManualClock* manual() noexcept { return nullptr; }
 };
 
 class SystemClock final : public Clock {
@@ -30,6 +34,7 @@ class ManualClock final : public Clock {
   [[nodiscard]] WallTime wall() const noexcept override {
     return WallTime(std::chrono::seconds(1'700'000'000)) + elapsed_;
   }
+  [[nodiscard]] ManualClock* manual() noexcept override { return this; }
   void advance(Duration by) noexcept { elapsed_ += by; }
 
  private:

@@ -24,7 +24,7 @@ constexpr std::uint64_t tag(int fd, std::uint32_t generation) noexcept {
 
 }  // namespace
 
-Loop::Loop(Clock& clock) : clock_(clock), now_(clock.now()), timers_(now_) {
+Loop::Loop(Clock& clock) : clock_(clock), manual_(clock.manual()), now_(clock.now()), timers_(now_) {
   epoll_ = ::epoll_create1(EPOLL_CLOEXEC);
   if (epoll_ < 0) throw_errno("epoll_create1");
   wakeup_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -37,8 +37,6 @@ Loop::Loop(Clock& clock) : clock_(clock), now_(clock.now()), timers_(now_) {
   event.data.u64 = tag(wakeup_, 0);
   if (::epoll_ctl(epoll_, EPOLL_CTL_ADD, wakeup_, &event) != 0) throw_errno("epoll_ctl");
 }
-
-Loop::Loop(ManualClock& clock) : Loop(static_cast<Clock&>(clock)) { manual_ = &clock; }
 
 Loop::~Loop() {
   mailbox_.clear();
@@ -68,19 +66,29 @@ void Loop::post(std::function<void()> work) {
 }
 
 bool Loop::run_once() {
-  progressed_ = false;
-  run_deferred();
-  wait_for_events();
-  timers_.advance(now_);
-  run_mailbox();
-  run_deferred();
+  turn(Idle::wait);
   return progressed_ || !manual_ || timers_.next_expiry().has_value();
 }
 
-void Loop::wait_for_events() {
+bool Loop::run_ready() {
+  turn(Idle::return_at_once);
+  return progressed_;
+}
+
+void Loop::turn(Idle idle) {
+  progressed_ = false;
+  run_deferred();
+  wait_for_events(idle);
+  timers_.advance(now_);
+  run_mailbox();
+  run_deferred();
+}
+
+void Loop::wait_for_events(Idle idle) {
   int timeout_ms = -1;
   const std::optional<MonoTime> next = timers_.next_expiry();
-  if (manual_ || mailbox_full_.load(std::memory_order_acquire) || !deferred_.empty()) {
+  const bool stay = manual_ || idle == Idle::return_at_once;
+  if (stay || mailbox_full_.load(std::memory_order_acquire) || !deferred_.empty()) {
     timeout_ms = 0;
   } else if (next) {
     const auto wait = std::chrono::ceil<std::chrono::milliseconds>(*next - clock_.now()).count();
@@ -89,7 +97,7 @@ void Loop::wait_for_events() {
   std::array<epoll_event, kEventsPerTurn> events;  // NOLINT: filled by the kernel
   const int count = ::epoll_wait(epoll_, events.data(), kEventsPerTurn, timeout_ms);
   now_ = clock_.now();
-  if (manual_ && count <= 0 && !mailbox_full_.load(std::memory_order_acquire) && deferred_.empty() && next) {
+  if (manual_ && idle == Idle::wait && count <= 0 && !mailbox_full_.load(std::memory_order_acquire) && deferred_.empty() && next) {
     if (*next > now_) manual_->advance(*next - now_);
     now_ = clock_.now();
     progressed_ = true;
@@ -162,11 +170,6 @@ void Loop::remove_fd(int fd) noexcept {
   registration.handler = nullptr;
   ++registration.generation;
   ::epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr);
-}
-
-bool Loop::is_registered(int fd, const Handler& handler) const noexcept {
-  const auto index = static_cast<std::size_t>(fd);
-  return index < registrations_.size() && registrations_[index].handler == &handler;
 }
 
 }  // namespace postern

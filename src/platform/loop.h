@@ -41,7 +41,6 @@ class Loop {
 
   // The clock outlives the loop. Throws std::system_error if the kernel refuses an epoll instance (start-up only).
   explicit Loop(Clock& clock);
-  explicit Loop(ManualClock& clock);
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
   ~Loop();
@@ -53,6 +52,8 @@ class Loop {
   // One turn: events, timers, mailbox, deferred work. Sleeps at most until `until_timer`. For tests.
   // Returns false if, on a ManualClock, nothing is left that could ever happen.
   bool run_once();
+  // The same, but it neither sleeps nor lets virtual time jump. Returns false if nothing was ready. For tests.
+  bool run_ready();
 
   // Thread-safe: runs `work` on the loop's thread in a later turn. Work posted after the last turn is destroyed unrun.
   void post(std::function<void()> work);
@@ -70,8 +71,11 @@ class Loop {
   [[nodiscard]] bool modify_fd(int fd, std::uint32_t events);
   // Also drops events of this turn that were not yet delivered.
   void remove_fd(int fd) noexcept;
-  // True if `handler` is still registered for `fd`: a handler asks after it called something that may have ended it.
-  [[nodiscard]] bool is_registered(int fd, const Handler& handler) const noexcept;
+  // Changes with every add_fd() and remove_fd() of `fd`. A handler that called something which may have ended it compares
+  // this with what it was before; its own address would not do, as its successor may have the same.
+  [[nodiscard]] std::uint32_t registration(int fd) const noexcept {
+    return registrations_[static_cast<std::size_t>(fd)].generation;
+  }
 
   class SleepAwaiter;
   // co_await loop.sleep_until(t)
@@ -84,7 +88,9 @@ class Loop {
     std::uint32_t generation = 0;
   };
 
-  void wait_for_events();
+  enum class Idle : std::uint8_t { wait, return_at_once };
+  void turn(Idle idle);
+  void wait_for_events(Idle idle);
   void run_mailbox();
   void run_deferred();
 

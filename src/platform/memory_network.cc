@@ -52,8 +52,15 @@ class MemoryStream final : public Stream, Loop::Deferred {
   }
 
   IoResult try_write(std::span<const iovec> from) override {
-    if (out_->reset || !out_->reader) return {IoStatus::error, EPIPE, 0};
+    if (out_->reset || out_->finished) return {IoStatus::error, EPIPE, 0};
     std::size_t written = 0;
+    if (!out_->reader) {
+      // Like TCP: the first write to a peer that has closed succeeds, and is answered by a reset.
+      for (const iovec& part : from) written += part.iov_len;
+      in_->reset = out_->reset = true;
+      notify();
+      return {IoStatus::ok, 0, written};
+    }
     for (const iovec& part : from) {
       const std::size_t space = options_.capacity - std::min(options_.capacity, out_->bytes.size());
       const std::size_t n = std::min(space, part.iov_len);
@@ -74,13 +81,13 @@ class MemoryStream final : public Stream, Loop::Deferred {
     if (out_->reader) out_->reader->notify();
   }
   void reset_on_close() noexcept override { reset_on_close_ = true; }
+  void close_in_order() noexcept override { reset_on_close_ = false; }
 
  private:
   void notify() noexcept { loop_.defer(*this); }
 
   void run_deferred() override {
     const std::weak_ptr<char> alive = alive_;
-    const bool gone = in_->reset || (in_->finished && !in_->writer);
     if (!in_->bytes.empty() || in_->finished || in_->reset) {
       Stream::on_readable();
       if (alive.expired()) return;
@@ -89,7 +96,7 @@ class MemoryStream final : public Stream, Loop::Deferred {
       Stream::on_writable();
       if (alive.expired()) return;
     }
-    if (gone) Stream::on_abort();
+    if (in_->reset) Stream::on_abort();
   }
 
   Loop& loop_;
@@ -98,6 +105,23 @@ class MemoryStream final : public Stream, Loop::Deferred {
   std::shared_ptr<Pipe> out_;
   std::shared_ptr<char> alive_ = std::make_shared<char>();
   bool reset_on_close_ = false;
+};
+
+// Waits for the end of the turn.
+class EndOfTurn final : Loop::Deferred {
+ public:
+  explicit EndOfTurn(Loop& loop) noexcept : loop_(loop) {}
+  [[nodiscard]] bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> handle) noexcept {
+    handle_ = handle;
+    loop_.defer(*this);
+  }
+  void await_resume() const noexcept {}
+
+ private:
+  void run_deferred() override { handle_.resume(); }
+  Loop& loop_;
+  std::coroutine_handle<> handle_;
 };
 
 }  // namespace
@@ -136,7 +160,7 @@ Task<Result<std::unique_ptr<Stream>>> MemoryNetwork::connect(Loop& loop, const S
     co_await loop.sleep_until(deadline);
     co_return fail(Code::origin_connect_timeout, Side::origin, Retry::yes);
   }
-  co_await loop.sleep_for(Duration(0));  // a connect is never immediate
+  co_await EndOfTurn(loop);  // a connect is never immediate
   const auto found = handlers_.find(name);
   if (found == handlers_.end()) {
     co_return fail(Code::origin_connect_failed, Side::origin, "refused", Retry::yes);

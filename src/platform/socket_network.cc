@@ -117,32 +117,40 @@ class SocketStream final : public Stream, Loop::Handler {
     return {IoStatus::error, errno, 0};
   }
 
-  void shutdown_write() noexcept override { ::shutdown(fd_, SHUT_WR); }
+  void shutdown_write() noexcept override {
+    ::shutdown(fd_, SHUT_WR);
+    write_finished_ = true;
+  }
   void reset_on_close() noexcept override { reset_on_close_ = true; }
+  void close_in_order() noexcept override { reset_on_close_ = false; }
 
  private:
   void on_events(std::uint32_t events) override {
     const int fd = fd_;
     Loop& loop = loop_;
+    const std::uint32_t registration = loop.registration(fd);
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) peer_finished_ = true;
     if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
       Stream::on_readable();
-      if (!loop.is_registered(fd, *this)) return;  // the waiter ended this stream
+      if (loop.registration(fd) != registration) return;  // the waiter ended this stream
     }
     if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) {
       Stream::on_writable();
-      if (!loop.is_registered(fd, *this)) return;
+      if (loop.registration(fd) != registration) return;
     }
-    if (events & (EPOLLHUP | EPOLLERR)) Stream::on_abort();
+    // A hang-up without error, after this side has finished, only says that the peer has finished, too: what it sent
+    // before may still lie unread.
+    if ((events & EPOLLERR) != 0 || ((events & EPOLLHUP) != 0 && !write_finished_)) Stream::on_abort();
   }
 
   Loop& loop_;
   int fd_;
   bool peer_finished_ = false;
+  bool write_finished_ = false;
   bool reset_on_close_ = false;
 };
 
-class SocketAcceptor final : public Acceptor, Loop::Handler {
+class SocketAcceptor final : public Acceptor, Loop::Handler, Timer {
  public:
   SocketAcceptor(Loop& loop, int fd, SocketAddress address, AcceptHandler& handler)
       : loop_(loop), fd_(fd), address_(std::move(address)), handler_(handler) {}
@@ -157,16 +165,22 @@ class SocketAcceptor final : public Acceptor, Loop::Handler {
 
  private:
   static constexpr int kAcceptsPerTurn = 64;  // so that a flood of connections does not starve those that exist
+  static constexpr Duration kPause = std::chrono::milliseconds(50);
 
   void on_events(std::uint32_t /*events*/) override {
     const int fd = fd_;
     Loop& loop = loop_;
+    const std::uint32_t registration = loop.registration(fd);
     for (int i = 0; i < kAcceptsPerTurn; ++i) {
       sockaddr_storage storage{};
       socklen_t length = sizeof storage;
       const int connection =
           ::accept4(fd, reinterpret_cast<sockaddr*>(&storage), &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
-      if (connection < 0) return;  // EAGAIN, or out of descriptors: the level-triggered event comes again
+      if (connection < 0) {
+        // Out of descriptors or memory: the level-triggered event would come again at once and spin.
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) pause();
+        return;
+      }
       if (storage.ss_family != AF_UNIX) {
         const int on = 1;
         ::setsockopt(connection, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -174,8 +188,15 @@ class SocketAcceptor final : public Acceptor, Loop::Handler {
       auto stream = make_socket_stream(loop, connection);
       if (!stream) continue;
       handler_.on_accept(std::move(stream), from_raw(storage));
-      if (!loop.is_registered(fd, *this)) return;
+      if (loop.registration(fd) != registration) return;
     }
+  }
+
+  void pause() {
+    if (loop_.modify_fd(fd_, 0)) loop_.arm(*this, loop_.now() + kPause);
+  }
+  void on_expired() override {
+    if (!loop_.modify_fd(fd_, EPOLLIN)) loop_.arm(*this, loop_.now() + kPause);
   }
 
   Loop& loop_;

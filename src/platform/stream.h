@@ -64,7 +64,7 @@ class Stream {
   class WritableAwaiter;
   class ReadWatch;
 
-  // Told when the peer is gone for good (reset, or both directions closed) while nobody reads.
+  // Told when the peer has reset the connection. Not after an orderly end, which whoever reads learns by itself.
   class AbortListener {
    public:
     virtual void on_abort() = 0;
@@ -86,6 +86,8 @@ class Stream {
   // Makes the destructor reset the connection instead of closing it in order, so that the peer cannot take a truncated
   // message for a complete one.
   virtual void reset_on_close() noexcept = 0;
+  // Takes that back: the message has ended in order after all.
+  virtual void close_in_order() noexcept = 0;
 
   [[nodiscard]] ReadableAwaiter readable() noexcept;
   [[nodiscard]] WritableAwaiter writable() noexcept;
