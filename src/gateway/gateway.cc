@@ -180,7 +180,7 @@ LoadReport Gateway::start() {
   generation_ = snapshot_->generation;
   Result<void> opened = open_control_listeners(*snapshot_->config);
   if (!opened) return rejected(opened.error());
-  Result<std::unique_ptr<origins::Resolver>> resolver = origins::Resolver::create(loop_);
+  Result<std::unique_ptr<origins::Resolver>> resolver = origins::make_resolver(loop_);
   if (!resolver) return rejected(resolver.error());
   resolver_ = std::move(*resolver);
   watch_origins();

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <limits>
 #include <map>
 
 namespace postern::origins {
@@ -15,11 +16,11 @@ namespace {
 
 constexpr Duration kMinTtl = std::chrono::seconds(1);
 constexpr Duration kMaxTtl = std::chrono::minutes(10);
-constexpr Duration kHostsFileTtl = std::chrono::seconds(30);  // c-ares says 0 for names of /etc/hosts
+constexpr Duration kNoTtl = std::chrono::seconds(5);  // c-ares says 0 for names of /etc/hosts, too
 
 Resolution collect(const ares_addrinfo& info) {
   Resolution out;
-  int ttl = 0;
+  int ttl = std::numeric_limits<int>::max();
   for (const ares_addrinfo_node* node = info.nodes; node; node = node->ai_next) {
     if (node->ai_family == AF_INET) {
       sockaddr_in in{};
@@ -34,71 +35,74 @@ Resolution collect(const ares_addrinfo& info) {
       std::memcpy(bytes.data(), &in.sin6_addr, bytes.size());
       out.addresses.push_back(IpAddress::from_v6(bytes));
     }
-    ttl = ttl == 0 ? node->ai_ttl : std::min(ttl, node->ai_ttl);
+    ttl = std::min(ttl, node->ai_ttl);
   }
   std::sort(out.addresses.begin(), out.addresses.end());
   out.addresses.erase(std::unique(out.addresses.begin(), out.addresses.end()), out.addresses.end());
-  out.ttl = ttl == 0 ? kHostsFileTtl : std::clamp<Duration>(std::chrono::seconds(ttl), kMinTtl, kMaxTtl);
+  out.ttl = ttl == 0 ? kNoTtl : std::clamp<Duration>(std::chrono::seconds(ttl), kMinTtl, kMaxTtl);
   return out;
 }
 
-}  // namespace
-
-class Resolver::Channel final : Timer {
+class AresResolver final : public Resolver, Timer {
  public:
-  explicit Channel(Loop& loop) : loop_(loop) {}
-  ~Channel() {
+  explicit AresResolver(Loop& loop) : loop_(loop) {}
+  AresResolver(const AresResolver&) = delete;
+  AresResolver& operator=(const AresResolver&) = delete;
+  ~AresResolver() override {
     closing_ = true;
     if (channel_) ares_destroy(channel_);
     if (initialised_) ares_library_cleanup();
   }
 
-  [[nodiscard]] bool open() {
+  [[nodiscard]] bool open(const ResolverOptions& wanted) {
     initialised_ = ares_library_init(ARES_LIB_INIT_ALL) == ARES_SUCCESS;
     if (!initialised_) return false;
     ares_options options{};
-    options.sock_state_cb = &Channel::on_socket_state;
+    options.sock_state_cb = &AresResolver::on_socket_state;
     options.sock_state_cb_data = this;
     options.timeout = 2000;
     options.tries = 2;
-    return ares_init_options(&channel_, &options, ARES_OPT_SOCK_STATE_CB | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES) ==
-           ARES_SUCCESS;
+    if (ares_init_options(&channel_, &options, ARES_OPT_SOCK_STATE_CB | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES) !=
+        ARES_SUCCESS) {
+      return false;
+    }
+    return wanted.servers.empty() || ares_set_servers_ports_csv(channel_, wanted.servers.c_str()) == ARES_SUCCESS;
   }
 
-  void resolve(const std::string& host, Callback callback) {
+  void resolve(const std::string& host, Callback callback) override {
     auto query = std::make_unique<Query>(*this, std::move(callback));
     ares_addrinfo_hints hints{};
     hints.ai_family = AF_UNSPEC;
     hints.ai_socktype = SOCK_STREAM;
     // c-ares owns the query until it calls back, which it does exactly once, at the latest in ares_destroy().
-    ares_getaddrinfo(channel_, host.c_str(), nullptr, &hints, &Channel::on_result, query.release());
+    ares_getaddrinfo(channel_, host.c_str(), nullptr, &hints, &AresResolver::on_result, query.release());
     arm_timeout();
   }
 
  private:
   struct Query {
-    Query(Channel& owner, Callback done) : channel(owner), callback(std::move(done)) {}
-    Channel& channel;
+    Query(AresResolver& owner, Callback done) : channel(owner), callback(std::move(done)) {}
+    AresResolver& channel;
     Callback callback;
   };
 
   // One descriptor of c-ares on the loop.
   class Socket final : public Loop::Handler {
    public:
-    Socket(Channel& channel, int fd) : channel_(channel), fd_(fd) {}
+    Socket(AresResolver& channel, int fd) : channel_(channel), fd_(fd) {}
     ~Socket() { channel_.loop_.remove_fd(fd_); }
     [[nodiscard]] bool start(std::uint32_t events) { return channel_.loop_.add_fd(fd_, events, *this); }
 
    private:
     void on_events(std::uint32_t events) override {
-      Channel& channel = channel_;  // processing may close this socket
+      AresResolver& channel = channel_;  // processing may close this socket
       const int fd = fd_;
       const bool in = (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0;
       const bool out = (events & EPOLLOUT) != 0;
       ares_process_fd(channel.channel_, in ? fd : ARES_SOCKET_BAD, out ? fd : ARES_SOCKET_BAD);
       channel.arm_timeout();
     }
-    Channel& channel_;
+    AresResolver& channel_;
     int fd_;
   };
 
@@ -118,7 +122,7 @@ class Resolver::Channel final : Timer {
   }
 
   static void on_socket_state(void* self, ares_socket_t fd, int readable, int writable) {
-    auto& channel = *static_cast<Channel*>(self);
+    auto& channel = *static_cast<AresResolver*>(self);
     channel.sockets_.erase(fd);
     if (channel.closing_ || (!readable && !writable)) return;
     auto socket = std::make_unique<Socket>(channel, fd);
@@ -143,15 +147,12 @@ class Resolver::Channel final : Timer {
   std::map<int, std::unique_ptr<Socket>> sockets_;
 };
 
-Resolver::Resolver(std::unique_ptr<Channel> channel) : channel_(std::move(channel)) {}
-Resolver::~Resolver() = default;
+}  // namespace
 
-Result<std::unique_ptr<Resolver>> Resolver::create(Loop& loop) {
-  auto channel = std::make_unique<Channel>(loop);
-  if (!channel->open()) return fail(Code::io_failed, Side::gateway, "c-ares cannot start");
-  return std::unique_ptr<Resolver>(new Resolver(std::move(channel)));
+Result<std::unique_ptr<Resolver>> make_resolver(Loop& loop, const ResolverOptions& options) {
+  auto resolver = std::make_unique<AresResolver>(loop);
+  if (!resolver->open(options)) return fail(Code::io_failed, Side::gateway, "c-ares cannot start");
+  return resolver;
 }
-
-void Resolver::resolve(const std::string& host, Callback callback) { channel_->resolve(host, std::move(callback)); }
 
 }  // namespace postern::origins

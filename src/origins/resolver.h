@@ -1,5 +1,5 @@
-// Resolver: turns host names into addresses with c-ares on a loop, never blocking it. Times to live are honoured within
-// bounds. Belongs to the control loop.
+// Resolver: turns host names into addresses on a loop, never blocking it. Belongs to the control loop. An interface, so
+// that tests answer by themselves; make_resolver() gives the one that asks the network, with c-ares.
 #pragma once
 
 #include <functional>
@@ -22,20 +22,19 @@ class Resolver {
  public:
   using Callback = std::function<void(Result<Resolution>)>;
 
-  // Reads the system's configuration (resolv.conf, hosts). An error if c-ares cannot start.
-  [[nodiscard]] static Result<std::unique_ptr<Resolver>> create(Loop& loop);
-  Resolver(const Resolver&) = delete;
-  Resolver& operator=(const Resolver&) = delete;
   // Pending callbacks are dropped without being called.
-  ~Resolver();
+  virtual ~Resolver() = default;
 
-  // Calls back on the loop, in this turn or a later one. Error: origin_unresolved.
-  void resolve(const std::string& host, Callback callback);
-
- private:
-  class Channel;
-  explicit Resolver(std::unique_ptr<Channel> channel);
-  std::unique_ptr<Channel> channel_;
+  // Calls back on the loop, in this turn or a later one, exactly once. Error: origin_unresolved.
+  virtual void resolve(const std::string& host, Callback callback) = 0;
 };
+
+struct ResolverOptions {
+  std::string servers;  // "192.0.2.53:53,192.0.2.54"; empty: those of the system
+};
+
+// Reads the system's configuration (resolv.conf, hosts). Times to live are honoured within bounds. An error if c-ares
+// cannot start. `loop` outlives the resolver.
+[[nodiscard]] Result<std::unique_ptr<Resolver>> make_resolver(Loop& loop, const ResolverOptions& options = {});
 
 }  // namespace postern::origins
