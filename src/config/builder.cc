@@ -92,7 +92,7 @@ void Builder::read_gateway(const Node& root) {
     if (auto parsed = parse_address(address->text())) config_.observe = ObserveConfig{std::move(*parsed)};
   }
   if (const Node* const log = root.find("access_log")) read_access_log(*log);
-  config_.consumers.database = config_.state_directory + "/postern.db";
+  config_.consumers.database = default_key_database(config_.state_directory);
   read(root.find("consumers"), "file", config_.consumers.file);
   read(root.find("consumers"), "database", config_.consumers.database);
 }

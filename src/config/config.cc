@@ -47,6 +47,8 @@ DefaultPaths default_paths(const Environment& environment, unsigned user_id) {
   return paths;
 }
 
+std::string default_key_database(const std::string& state_directory) { return state_directory + "/postern.db"; }
+
 std::shared_ptr<const Config> load(const LoadInput& input, Diagnostics& diagnostics) {
   const std::size_t errors_before = diagnostics.errors();
   const std::shared_ptr<Document> document = read_document(input.file, input.text, diagnostics);

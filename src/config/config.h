@@ -243,6 +243,8 @@ struct DefaultPaths {
 // Root and services: /run/postern and /var/lib/postern, or what systemd says in $RUNTIME_DIRECTORY and
 // $STATE_DIRECTORY. Other users: $XDG_RUNTIME_DIR/postern and $XDG_STATE_HOME (else ~/.local/state)/postern.
 [[nodiscard]] DefaultPaths default_paths(const Environment& environment, unsigned user_id);
+// Where keys are stored if `consumers.database` is not set.
+[[nodiscard]] std::string default_key_database(const std::string& state_directory);
 
 // Everything load() depends on. All references outlive the call only.
 struct LoadInput {

@@ -32,7 +32,8 @@ class ControlServer::Client final : public ClientLink,
     if (received) {
       const std::string_view target = exchange.request.target;
       const bool json = exchange.request.headers.value(http::HeaderName::accept).find("json") != std::string_view::npos;
-      answer = server_.handler_({exchange.request.method_text, target.substr(0, target.find('?')), json});
+      answer = server_.handler_({exchange.request.method_text, target.substr(0, target.find('?')), json,
+                                exchange.request.headers});
     } else {
       answer_with_problem(exchange, received.error());
       answer = {exchange.local.status, std::string(exchange.local.content_type), std::string(exchange.local.body)};

@@ -1,5 +1,6 @@
-// ControlServer: the two listeners beside the traffic, on the control loop. `observe` only reads and may be reachable;
-// `admin` changes things and lives on a Unix socket that only its owner may open.
+// ControlServer: small answers on the control loop, for the two listeners beside the traffic and for the demo's backend.
+// `observe` only reads and may be reachable; `admin` changes things and lives on a Unix socket that only its owner may
+// open. Requests have no body.
 #pragma once
 
 #include <functional>
@@ -17,6 +18,7 @@ struct ControlRequest {
   std::string_view method;
   std::string_view path;
   bool json = false;  // the client asks for application/json
+  const http::Headers& headers;
 };
 
 struct ControlAnswer {

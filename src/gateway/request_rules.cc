@@ -26,13 +26,6 @@ Result<void> check_duplicates(const http::RequestHead& request) {
   return {};
 }
 
-Result<void> check_method(const http::RequestHead& request) {
-  // CONNECT would make a raw pipe past every policy; TRACE would show a client the headers we add.
-  if (request.method == http::Method::connect) return fail(Code::method_refused, Side::client, "CONNECT");
-  if (request.method == http::Method::trace) return fail(Code::method_refused, Side::client, "TRACE");
-  return {};
-}
-
 }  // namespace
 
 void begin_exchange(LoopContext& context, const http::ServerConnection& client, const ListenerPlan& listener,
@@ -76,6 +69,13 @@ Result<void> canonicalize_request(LoopContext& context, const Snapshot& snapshot
   Result<void> handshake = http::check_websocket_request(request);
   exchange.websocket = handshake.has_value();
   return handshake;
+}
+
+Result<void> check_method(const http::RequestHead& request) {
+  // CONNECT would make a raw pipe past every policy; TRACE would show a client the headers we add.
+  if (request.method == http::Method::connect) return fail(Code::method_refused, Side::client, "CONNECT");
+  if (request.method == http::Method::trace) return fail(Code::method_refused, Side::client, "TRACE");
+  return {};
 }
 
 bool loses_framing(Code code) noexcept { return code == Code::method_refused || code == Code::upgrade_refused; }

@@ -17,6 +17,9 @@ void begin_exchange(LoopContext& context, const http::ServerConnection& client, 
                                                 const ListenerPlan& listener, const http::ServerConnection& client,
                                                 http::Exchange& exchange);
 
+// CONNECT and TRACE are refused whatever the route.
+[[nodiscard]] Result<void> check_method(const http::RequestHead& request);
+
 // True if what follows such a request on its connection may not be HTTP at all.
 [[nodiscard]] bool loses_framing(Code code) noexcept;
 

@@ -18,6 +18,8 @@ class ReservedNames {
   void add(std::string_view name);
   [[nodiscard]] bool contains(std::string_view name) const noexcept;
   [[nodiscard]] bool empty() const noexcept { return names_.empty(); }
+  // Folded: lower-case, '-' for '_' and '.'.
+  [[nodiscard]] const std::vector<std::string>& names() const noexcept { return names_; }
 
  private:
   std::vector<std::string> names_;  // folded

@@ -1,0 +1,21 @@
+// One request to the admin socket of a running gateway.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "cli/http_client.h"
+#include "cli/verbs.h"
+
+namespace postern::cli {
+
+// The error's detail says why nobody answered.
+[[nodiscard]] Result<ClientAnswer> ask_admin(const std::string& socket, std::string_view method, std::string_view path,
+                                             Format format);
+
+// The socket of `options`: given, or as the configuration file says. Empty after explaining on standard error.
+[[nodiscard]] std::string admin_socket_of(const AdminOptions& options, const Console& console);
+// "no gateway answers on ...": on standard error.
+[[nodiscard]] Exit explain_unreachable(const std::string& socket, const Error& error, const Console& console);
+
+}  // namespace postern::cli

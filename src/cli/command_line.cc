@@ -1,0 +1,183 @@
+#include "cli/command_line.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
+#include <functional>
+#include <sstream>
+
+#include "cli/verbs.h"
+#include "config/diagnostics.h"
+
+namespace postern::cli {
+namespace {
+
+constexpr std::array<std::string_view, 9> kVerbs = {"check", "demo",   "explain", "keys",   "reload",
+                                                    "run",   "schema", "status",  "version"};
+// Part of the product, not of this version: said so, instead of "unknown".
+constexpr std::array<std::string_view, 9> kPlanned = {"ca",    "federate", "init",   "issuer", "origin",
+                                                      "prove", "rotate",   "tunnel", "verify"};
+
+constexpr const char* kFooter =
+    "Exit codes: 0 ok, 1 runtime, 2 usage, 3 configuration, 4 proof failed, 5 unreachable.\n"
+    "No secret is ever an argument.";
+
+// The parser with what it fills in. Every verb sets `chosen`.
+class CommandLine {
+ public:
+  explicit CommandLine(const Console& console) : console_(console) {
+    app_.require_subcommand(1);
+    app_.footer(kFooter);
+    add_run();
+    add_check();
+    add_explain();
+    add_keys();
+    add_admin("reload", "Check the file again and put it into force in place; prints what changed", reload);
+    add_admin("status", "What a running gateway is doing", status);
+    add_demo();
+    app_.add_subcommand("schema", "Print the JSON Schema of the configuration, for editors")->callback([this] {
+      chosen_ = [this] { return schema(console_); };
+    });
+    add_version();
+  }
+
+  Exit run(int argc, const char* const* argv) {
+    try {
+      app_.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+      std::ostringstream out;
+      std::ostringstream problem;
+      const bool asked_for_help = app_.exit(error, out, problem) == 0;
+      static_cast<void>(console_.out(out.str()));
+      static_cast<void>(console_.error(problem.str()));
+      return asked_for_help ? Exit::ok : Exit::usage;
+    }
+    return chosen_();
+  }
+
+ private:
+  static void add_config(CLI::App& verb, std::string& file) {
+    verb.add_option("-c,--config", file, "Configuration file")->capture_default_str();
+  }
+  static void add_json(CLI::App& verb, Format& format) {
+    verb.add_flag_callback("--json", [&format] { format = Format::json; }, "For machines");
+  }
+
+  void add_run() {
+    CLI::App& verb = *app_.add_subcommand("run", "Run the gateway until SIGTERM; SIGHUP reloads");
+    add_config(verb, run_.config);
+    verb.callback([this] { chosen_ = [this] { return run_gateway(run_, console_); }; });
+  }
+
+  void add_check() {
+    CLI::App& verb = *app_.add_subcommand("check", "Say everything that is wrong with a configuration");
+    add_config(verb, check_.config);
+    add_json(verb, check_.format);
+    verb.callback([this] { chosen_ = [this] { return check(check_, console_); }; });
+  }
+
+  void add_explain() {
+    CLI::App& verb =
+        *app_.add_subcommand("explain", "What would happen to one request, and where each step comes from");
+    add_config(verb, explain_.config);
+    add_json(verb, explain_.format);
+    verb.add_option("request", explain_.request, "\"GET https://api.example.com/orders/7\"")->required();
+    verb.callback([this] { chosen_ = [this] { return explain(explain_, console_); }; });
+  }
+
+  void add_keys() {
+    CLI::App& keys = *app_.add_subcommand("keys", "API keys: create, list, revoke");
+    keys.require_subcommand(1);
+    CLI::App& create = *keys.add_subcommand("create", "Make a key and print it, once; only its hash is stored");
+    add_keys_options(create, create_);
+    create.add_option("consumer", create_.consumer, "Id of the API client, such as \"shop\"")->required();
+    create.add_option("--name", create_.name, "Name of the client, for people");
+    create.add_option("--metadata", create_.metadata, "name=value, may be repeated")->take_all();
+    create.add_option("--expires", create_.expires, "90d, 2027-01-01 or 2027-01-01T00:00:00Z");
+    create.add_flag("--hashed", create_.hashed,
+                    "Store nothing; print the entry for a file of hashed keys (standard error)");
+    create.callback([this] { chosen_ = [this] { return keys_create(create_, console_); }; });
+
+    CLI::App& list = *keys.add_subcommand("list", "All keys of the database, revoked and expired ones too");
+    add_keys_options(list, list_);
+    list.callback([this] { chosen_ = [this] { return keys_list(list_, console_); }; });
+
+    CLI::App& revoke = *keys.add_subcommand("revoke", "Refuse a key from now on; counts within a second");
+    add_keys_options(revoke, revoke_);
+    revoke.add_option("key-id", revoke_.key_id, "\"pst_\" and 8 characters, as `keys list` shows it")->required();
+    revoke.callback([this] { chosen_ = [this] { return keys_revoke(revoke_, console_); }; });
+  }
+  static void add_keys_options(CLI::App& verb, KeysOptions& options) {
+    add_config(verb, options.config);
+    verb.add_option("--database", options.database, "Key database, if not the one that the configuration names");
+    add_json(verb, options.format);
+  }
+
+  void add_admin(const char* name, const char* description, Exit (*act)(const AdminOptions&, const Console&)) {
+    CLI::App& verb = *app_.add_subcommand(name, description);
+    add_config(verb, admin_.config);
+    verb.add_option("--socket", admin_.socket, "Admin socket, if not the one that the configuration names");
+    add_json(verb, admin_.format);
+    verb.callback([this, act] { chosen_ = [this, act] { return act(admin_, console_); }; });
+  }
+
+  void add_demo() {
+    CLI::App& verb = *app_.add_subcommand("demo", "A locked backend with a gateway in front of it, live");
+    verb.add_option("--port", demo_.port, "Port of the gateway (default: 8080, or the next one that is free)")
+        ->check(CLI::Range(1, 65535));
+    verb.add_flag("--once", demo_.once, "Run every check once and exit: 0 if all passed, 4 if not");
+    verb.add_option("--backend", demo_.backends, "name=http://127.0.0.1:port of another locked backend")->take_all();
+    verb.add_option("--backend-secret", demo_.backend_secrets, "File with that backend's secret, in the same order")
+        ->take_all();
+    verb.callback([this] { chosen_ = [this] { return demo(demo_, console_); }; });
+  }
+
+  void add_version() {
+    CLI::App& verb = *app_.add_subcommand("version", "Version of Postern and of what it is built on");
+    add_json(verb, version_format_);
+    verb.callback([this] { chosen_ = [this] { return version(version_format_, console_); }; });
+  }
+
+  const Console& console_;
+  CLI::App app_{"Postern, the API gateway that locks the backends behind it", "postern"};
+  std::function<Exit()> chosen_;
+  RunOptions run_;
+  CheckOptions check_;
+  ExplainOptions explain_;
+  AdminOptions admin_;
+  KeysCreateOptions create_;
+  KeysOptions list_;
+  KeysRevokeOptions revoke_;
+  DemoOptions demo_;
+  Format version_format_ = Format::text;
+};
+
+// A first word that is no verb gets a better answer than the parser's.
+bool explain_unknown_verb(std::string_view word, const Console& console) {
+  if (word.empty() || word[0] == '-' || std::ranges::find(kVerbs, word) != kVerbs.end()) return false;
+  std::string text = "postern: ";
+  if (std::ranges::find(kPlanned, word) != kPlanned.end()) {
+    text += "`" + std::string(word) + "` is not in this version\n";
+  } else {
+    text += "there is no verb " + config::printable(word);
+    const std::string_view meant = config::nearest(word, kVerbs);
+    if (!meant.empty()) text += "; did you mean `" + std::string(meant) + "`?";
+    text += "\n";
+  }
+  static_cast<void>(console.error(text + "`postern --help` lists the verbs\n"));
+  return true;
+}
+
+}  // namespace
+
+Exit run_command_line(int argc, const char* const* argv, const Console& console) {
+  try {
+    if (argc > 1 && explain_unknown_verb(argv[1], console)) return Exit::usage;
+    return CommandLine(console).run(argc, argv);
+  } catch (const std::exception& failure) {
+    static_cast<void>(console.error("postern: " + std::string(failure.what()) + "\n"));
+    return Exit::runtime;
+  }
+}
+
+}  // namespace postern::cli

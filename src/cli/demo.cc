@@ -1,0 +1,259 @@
+// postern demo: a locked backend with a gateway in front of it, shown live from both sides. Everything it needs lies in
+// a temporary directory that only its owner can read, and goes away with it.
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "cli/demo_backend.h"
+#include "cli/demo_checks.h"
+#include "cli/verbs.h"
+#include "config/formats.h"
+#include "gateway/gateway.h"
+#include "platform/entropy.h"
+#include "platform/socket_network.h"
+#include "store/key_database.h"
+
+namespace postern::cli {
+namespace {
+
+constexpr int kFirstPort = 8080;
+constexpr int kLastPort = 8180;
+constexpr std::string_view kOwnBackend = "demo";
+
+class TemporaryDirectory {
+ public:
+  TemporaryDirectory() {
+    std::error_code ignored;
+    std::string name = (std::filesystem::temp_directory_path(ignored) / "postern-demo-XXXXXX").string();
+    if (::mkdtemp(name.data())) path_ = std::move(name);
+  }
+  TemporaryDirectory(const TemporaryDirectory&) = delete;
+  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
+  ~TemporaryDirectory() {
+    std::error_code ignored;
+    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
+  }
+  [[nodiscard]] bool exists() const noexcept { return !path_.empty(); }
+  [[nodiscard]] std::string file(std::string_view name) const { return path_ + "/" + std::string(name); }
+  [[nodiscard]] bool write(std::string_view name, std::string_view content) const {
+    std::ofstream out(file(name), std::ios::binary);
+    out << content;
+    out.close();
+    return out.good();
+  }
+
+ private:
+  std::string path_;  // 0700, so its files are the owner's whatever their mode
+};
+
+std::string random_secret(const Entropy& entropy) {
+  std::array<unsigned char, 32> bytes{};
+  entropy.fill(bytes);
+  std::string text;
+  for (const unsigned char byte : bytes) text += fmt::format("{:02x}", byte);
+  return text;
+}
+
+struct Backend {
+  std::string name;
+  std::string url;
+  std::string secret_file;
+  SocketAddress address;
+};
+
+class NobodyAccepts final : public AcceptHandler {
+ public:
+  void on_accept(std::unique_ptr<Stream> /*stream*/, const PeerAddress& /*peer*/) override {}
+};
+
+// Demo: owns everything, in the order of its destruction.
+class Demo final : public TaskSet::ErrorHandler {
+ public:
+  Demo(const DemoOptions& options, const Console& console)
+      : options_(options),
+        console_(console),
+        log_(2, clock_, observe::Level::warning),
+        gateway_({directory_.file("postern.yaml"), clock_, network_, entropy_, log_}),
+        tasks_(*this) {}
+
+  Exit run() {
+    if (!directory_.exists()) return stop(Exit::runtime, "cannot make a temporary directory");
+    Exit code = take_backends();
+    if (code == Exit::ok) code = start_own_backend();
+    if (code == Exit::ok) code = make_key();
+    if (code == Exit::ok) code = start_gateway();
+    if (code != Exit::ok) return code;
+    show_introduction();
+    tasks_.spawn(show());
+    const int ended = gateway_.run();
+    if (ended != 0) return static_cast<Exit>(ended);
+    return failed_ ? Exit::proof_failed : Exit::ok;
+  }
+
+ private:
+  Exit stop(Exit code, std::string_view why) const {
+    static_cast<void>(console_.error("postern demo: " + std::string(why) + "\n"));
+    return code;
+  }
+
+  Exit take_backends() {
+    if (options_.backends.size() != options_.backend_secrets.size()) {
+      return stop(Exit::usage, "every --backend needs its --backend-secret");
+    }
+    for (std::size_t i = 0; i < options_.backends.size(); ++i) {
+      const std::string& text = options_.backends[i];
+      const std::size_t equals = text.find('=');
+      const auto url = config::split_url(std::string_view(text).substr(equals == std::string::npos ? 0 : equals + 1));
+      const auto address = url ? parse_socket_address(url->authority) : fail(Code::io_failed, Side::gateway);
+      if (equals == std::string::npos || equals == 0 || !address || text.substr(0, equals) == kOwnBackend) {
+        return stop(Exit::usage, "--backend takes name=http://127.0.0.1:port, not `" + text + "`");
+      }
+      const std::string secret = std::filesystem::absolute(options_.backend_secrets[i]).string();
+      backends_.push_back({text.substr(0, equals), text.substr(equals + 1), secret, *address});
+    }
+    return Exit::ok;
+  }
+
+  Exit start_own_backend() {
+    const std::string secret = random_secret(entropy_);
+    if (!directory_.write("secret", secret)) return stop(Exit::runtime, "cannot write to the temporary directory");
+    own_backend_ = std::make_unique<DemoBackend>(gateway_.loop(), config::Secret(secret));
+    const Result<void> listening = own_backend_->listen(network_);
+    if (!listening) return stop(Exit::runtime, listening.error().detail());
+    const SocketAddress address = own_backend_->address();
+    backends_.insert(backends_.begin(), Backend{std::string(kOwnBackend), "http://" + address.to_string(),
+                                                directory_.file("secret"), address});
+    return Exit::ok;
+  }
+
+  Exit make_key() {
+    auto database = store::KeyDatabase::open(directory_.file("keys.db"), store::KeyDatabase::Missing::create);
+    if (!database) return stop(Exit::runtime, database.error().detail());
+    auto made = (*database)->create({"demo-client", "Demo client", {}}, std::nullopt, clock_.wall());
+    if (!made) return stop(Exit::runtime, made.error().detail());
+    key_ = made->key.reveal();
+    return Exit::ok;
+  }
+
+  // The port that was asked for, or the first that is free.
+  Exit start_gateway() {
+    SocketAddress address{IpAddress::from_v4({127, 0, 0, 1}), static_cast<std::uint16_t>(options_.port), {}};
+    if (options_.port == 0) {
+      for (int port = kFirstPort; port <= kLastPort; ++port) {
+        address.port = static_cast<std::uint16_t>(port);
+        NobodyAccepts nobody;
+        if (network_.listen(gateway_.loop(), address, nobody, Network::Share::first)) break;
+      }
+    }
+    if (!directory_.write("postern.yaml", configuration(address))) {
+      return stop(Exit::runtime, "cannot write to the temporary directory");
+    }
+    const gateway::LoadReport report = gateway_.start();
+    if (report.outcome == gateway::LoadReport::Outcome::applied) {
+      address_ = gateway_.traffic_addresses().front();
+      return Exit::ok;
+    }
+    const bool wrong = report.outcome == gateway::LoadReport::Outcome::rejected;
+    const std::string_view hint = options_.port != 0 && !wrong ? "  fix: choose another --port, or leave it out\n" : "";
+    static_cast<void>(console_.error("postern demo: " + report.problems + std::string(hint)));
+    return wrong ? Exit::configuration : Exit::runtime;
+  }
+
+  [[nodiscard]] std::string configuration(const SocketAddress& address) const {
+    std::string text = fmt::format(
+        "version: 1\n"
+        "listeners:\n  - address: {}\n"
+        "admin: {{socket: {}}}\n"
+        "state_directory: {}\n"
+        "consumers: {{database: {}}}\n"
+        "access_log: {{path: {}}}\n"
+        "workers: 1\n"
+        "origins:\n",
+        address.to_string(), directory_.file("admin.sock"), directory_.file("state"), directory_.file("keys.db"),
+        directory_.file("access.log"));
+    for (const Backend& backend : backends_) {
+      text += fmt::format(
+          "  {}:\n"
+          "    url: {}\n"
+          "    identity:\n"
+          "      - shared_secret: {{header: {}, value: \"${{file:{}}}\"}}\n"
+          "    policies:\n"
+          "      - api_key\n"
+          "      - rate_limit: {{requests: 100, per: 1s, by: consumer}}\n",
+          backend.name, backend.url, kDemoHeader, backend.secret_file);
+    }
+    text += "routes:\n";
+    for (const Backend& backend : backends_) {
+      text += fmt::format("  - match: {{path: \"/{0}/*\"}}\n    origin: {0}\n", backend.name);
+    }
+    text += "  - match: {path: /health}\n    respond: {status: 204}\n    public: true\n";
+    return text;
+  }
+
+  void show_introduction() const {
+    std::string text =
+        fmt::format("\nPostern {} is running.\n\n  gateway  http://{}\n", POSTERN_VERSION, address_.to_string());
+    for (const Backend& backend : backends_) {
+      text += fmt::format("  backend  {:<22} {}: refuses everyone who does not bring its secret\n", backend.url,
+                          backend.name);
+    }
+    text += fmt::format("  API key  {}\n  files    {}\n\nWhat happens to whom:\n\n", key_, directory_.file(""));
+    static_cast<void>(console_.out(text));
+  }
+
+  Task<void> show() {
+    std::vector<DemoTarget> targets;
+    for (const Backend& backend : backends_) targets.push_back({backend.name, backend.address});
+    DemoChecks checks(gateway_.loop(), network_, address_, key_, console_);
+    co_await checks.run(std::move(targets));
+    failed_ = checks.failed() != 0;
+    static_cast<void>(console_.out(fmt::format("\n{} passed, {} failed\n", checks.passed(), checks.failed())));
+    if (options_.once) {
+      gateway_.begin_drain();
+      co_return;
+    }
+    std::string text = "\nTry it:\n\n";
+    for (const Backend& backend : backends_) {
+      text +=
+          fmt::format("  curl -i -H 'X-API-Key: {}' http://{}/{}/hello\n", key_, address_.to_string(), backend.name);
+      text += fmt::format("  curl -i {}/{}/hello\n", backend.url, backend.name);
+      text += fmt::format("  curl -i -H '{}: a guess' {}/{}/hello\n", kDemoHeader, backend.url, backend.name);
+    }
+    text += fmt::format(
+        "\nSee what it did, and what it would do:\n\n"
+        "  cat {}\n"
+        "  postern status --config {}\n"
+        "  postern explain --config {} 'GET http://{}/{}/hello'\n\nCtrl-C ends it.\n",
+        directory_.file("access.log"), directory_.file("postern.yaml"), directory_.file("postern.yaml"),
+        address_.to_string(), kOwnBackend);
+    static_cast<void>(console_.out(text));
+  }
+
+  void on_task_exception(std::exception_ptr /*exception*/) noexcept override {
+    failed_ = true;
+    gateway_.begin_drain();
+  }
+
+  const DemoOptions& options_;
+  const Console& console_;
+  const TemporaryDirectory directory_;
+  SystemClock clock_;
+  SocketNetwork network_;
+  const SystemEntropy entropy_;
+  observe::Log log_;
+  gateway::Gateway gateway_;
+  std::unique_ptr<DemoBackend> own_backend_;
+  std::vector<Backend> backends_;
+  SocketAddress address_;
+  std::string key_;
+  bool failed_ = false;
+  TaskSet tasks_;
+};
+
+}  // namespace
+
+Exit demo(const DemoOptions& options, const Console& console) { return Demo(options, console).run(); }
+
+}  // namespace postern::cli

@@ -1,0 +1,47 @@
+#include "cli/http_client.h"
+
+#include "http/connection/client_connection.h"
+#include "http/h1/serialize.h"
+
+namespace postern::cli {
+namespace {
+
+constexpr Duration kPatience = std::chrono::seconds(10);
+constexpr std::size_t kMaxBody = 16 * 1024 * 1024;
+
+}  // namespace
+
+Task<Result<ClientAnswer>> fetch(Loop& loop, Network& network, ClientRequest request) {
+  Result<std::unique_ptr<Stream>> stream = co_await network.connect(loop, request.address, loop.now() + kPatience);
+  if (!stream) co_return std::unexpected(std::move(stream.error()));
+  BufferPool buffers;
+  http::ClientConnection connection(loop, buffers, std::move(*stream), {kPatience});
+  Buffer& out = connection.writer().head();
+  http::h1::begin_request_head(out, request.method, request.path);
+  http::h1::write_field(out, "Host", request.host);
+  for (const auto& [name, value] : request.headers) http::h1::write_field(out, name, value);
+  out.append("Connection: close\r\n\r\n");
+  connection.writer().begin_body(http::Framing::none, 0);
+  Result<void> sent = co_await connection.writer().flush();
+  if (!sent) co_return std::unexpected(std::move(sent.error()));
+  http::ResponseHead head;
+  do {
+    Result<void> received = co_await connection.receive_head(http::Method::get, head, kPatience);
+    if (!received) co_return std::unexpected(std::move(received.error()));
+  } while (head.status < 200);
+  ClientAnswer answer{head.status, {}};
+  for (;;) {
+    Result<http::BodyPiece> piece = connection.body().poll();
+    if (!piece) co_return std::unexpected(std::move(piece.error()));
+    if (piece->kind == http::BodyPiece::Kind::end) co_return answer;
+    if (piece->kind == http::BodyPiece::Kind::wait) {
+      const Wake wake = co_await connection.body().wait();
+      static_cast<void>(wake);  // a timeout is what the next poll() reports
+      continue;
+    }
+    answer.body += piece->bytes;
+    if (answer.body.size() > kMaxBody) co_return fail(Code::origin_malformed, Side::origin, "the answer is too large");
+  }
+}
+
+}  // namespace postern::cli

@@ -1,0 +1,23 @@
+// Assurance: how strongly an origin is known to be locked, as one number from 0 to 5 and the reason for it. A pure
+// function of configuration (and, once probes exist, of the last proof).
+//
+//   0  no identity, or one that travels in clear
+//   1  a static secret that only gateway and origin can read on its way (loopback, Unix socket)
+//
+// Higher levels need identity methods and proofs that are not in this version.
+#pragma once
+
+#include <string_view>
+
+#include "config/config.h"
+
+namespace postern::prove {
+
+struct Assurance {
+  int level = 0;
+  std::string_view reason;  // constant text
+};
+
+[[nodiscard]] Assurance assess(const config::OriginConfig& origin) noexcept;
+
+}  // namespace postern::prove
