@@ -8,7 +8,7 @@ const std::shared_ptr<Endpoint>* Balancer::pick(const EndpointSet& endpoints, Mo
                                                 const Endpoint* avoid) noexcept {
   const std::size_t count = endpoints.size();
   if (count == 0) return nullptr;
-  const std::size_t start = next_++ % count;
+  const std::size_t start = next_ % count;
   const std::shared_ptr<Endpoint>* best = nullptr;
   const std::shared_ptr<Endpoint>* fallback = nullptr;
   for (std::size_t i = 0; i < count; ++i) {
@@ -21,13 +21,19 @@ const std::shared_ptr<Endpoint>* Balancer::pick(const EndpointSet& endpoints, Mo
       if (!fallback || rank(*candidate) < rank(**fallback)) fallback = &candidate;
       continue;
     }
-    if (balance_ == config::Balance::round_robin) return &candidate;
+    if (!best && balance_ == config::Balance::round_robin) {
+      best = &candidate;
+      break;
+    }
     if (!best || candidate->in_flight.load(std::memory_order_relaxed) <
                      (*best)->in_flight.load(std::memory_order_relaxed)) {
       best = &candidate;
     }
   }
-  return best ? best : fallback;
+  if (!best) best = fallback;
+  // From the chosen one on, not from where the search began: else the successor of a dead endpoint gets its share, too.
+  if (best) next_ = static_cast<std::uint32_t>(best - endpoints.data()) + 1;
+  return best;
 }
 
 bool record_outcome(Endpoint& endpoint, const EndpointSet& endpoints, const config::EjectionConfig& ejection,

@@ -13,7 +13,8 @@ class Balancer {
   explicit Balancer(config::Balance balance) noexcept : balance_(balance) {}
 
   // The next available endpoint, `avoid` only if there is no other. If none is available, the one whose ejection ends
-  // first is chosen (a passive verdict may be wrong), but never one that active checks found dead: then nullptr.
+  // first is chosen (a passive verdict may be wrong), but never one that active checks found dead: then nullptr. The
+  // turn of an endpoint that is out goes to all others alike.
   [[nodiscard]] const std::shared_ptr<Endpoint>* pick(const EndpointSet& endpoints, MonoTime now,
                                                       const Endpoint* avoid) noexcept;
 
@@ -38,6 +39,7 @@ class RetryBudget {
   void on_request() noexcept;
   // True if one retry may be spent.
   [[nodiscard]] bool take() noexcept;
+  [[nodiscard]] std::uint32_t percent() const noexcept { return percent_; }
 
  private:
   static constexpr std::int64_t kUnit = 100;        // one retry

@@ -13,13 +13,24 @@
 #include "identity/identity.h"
 #include "origins/balancer.h"
 #include "origins/endpoint.h"
+#include "origins/resolver.h"
 
 namespace postern::origins {
+
+// What becomes of connections when a new snapshot takes over.
+enum class Connections : std::uint8_t {
+  keep,
+  renew,  // they were made under another identity: none of them may carry a request any more
+};
 
 // Thread-safe. Carried from snapshot to snapshot by origin name.
 class OriginState {
  public:
   explicit OriginState(std::uint32_t retry_budget_percent) : budget_(retry_budget_percent) {}
+
+  // The state for the next snapshot: the same endpoints, or new ones at the same addresses with the same health.
+  [[nodiscard]] static std::shared_ptr<OriginState> next(const OriginState& old, std::uint32_t retry_budget_percent,
+                                                         Connections connections);
 
   // Counts publications; a loop refetches endpoints() when it changed.
   [[nodiscard]] std::uint64_t version() const noexcept { return version_.load(std::memory_order_acquire); }
@@ -33,6 +44,7 @@ class OriginState {
     version_.fetch_add(1, std::memory_order_release);
   }
   [[nodiscard]] RetryBudget& budget() noexcept { return budget_; }
+  [[nodiscard]] const RetryBudget& budget() const noexcept { return budget_; }
 
  private:
   mutable std::mutex mutex_;
@@ -41,12 +53,22 @@ class OriginState {
   RetryBudget budget_;
 };
 
+// The endpoints that `config` describes, as far as they are known without asking: numeric addresses and Unix sockets,
+// names among `known`, and names that `before` knows. Endpoints of `before` stay the same objects, with their health and
+// their connections.
+[[nodiscard]] std::shared_ptr<const EndpointSet> known_endpoints(const config::OriginConfig& config,
+                                                                 const EndpointSet& before,
+                                                                 const KnownAddresses& known = {});
+// Names in `config` of which `endpoints` knows no address.
+[[nodiscard]] std::vector<std::string> unknown_names(const config::OriginConfig& config, const EndpointSet& endpoints);
+
 // Immutable; part of a snapshot, which keeps `config` alive.
 struct Origin {
   const config::OriginConfig& config;
   std::vector<std::unique_ptr<identity::IdentityMethod>> identity;
   std::vector<std::string_view> secrets;  // of all identity methods, for the reflection guard
   std::shared_ptr<OriginState> state;
+  std::uint64_t generation = 0;  // of the snapshot that brought the present identity
 
   // False after the date of `insecure: {until}`: the exception has ended, and nothing is sent any more.
   [[nodiscard]] bool usable(WallTime now) const noexcept { return !config.insecure || now < config.insecure->until; }

@@ -1,6 +1,16 @@
 #include "origins/pool.h"
 
+#include <optional>
+
 namespace postern::origins {
+namespace {
+
+// Places under max_connections are freed on other loops, too, so who waits looks again instead of queueing on this one,
+// and asks the others now and then for what they only keep.
+constexpr Duration kLookAgain = std::chrono::milliseconds(5);
+constexpr unsigned kLooksPerAsking = 10;
+
+}  // namespace
 
 // An idle connection: leaves the pool when the origin closes it or says anything, or when its time is over.
 class EndpointPool::Idle final : public IdleLink, Stream::ReadWatch, Timer {
@@ -30,6 +40,24 @@ class EndpointPool::Idle final : public IdleLink, Stream::ReadWatch, Timer {
   std::unique_ptr<http::ClientConnection> connection_;
 };
 
+// Counts a request that waits for a place, on this loop and on all.
+class EndpointPool::Waiting {
+ public:
+  explicit Waiting(EndpointPool& pool) noexcept : pool_(pool) {
+    ++pool_.waiting_here_;
+    pool_.endpoint_->waiting.fetch_add(1, std::memory_order_relaxed);
+  }
+  Waiting(const Waiting&) = delete;
+  Waiting& operator=(const Waiting&) = delete;
+  ~Waiting() {
+    --pool_.waiting_here_;
+    pool_.endpoint_->waiting.fetch_sub(1, std::memory_order_relaxed);
+  }
+
+ private:
+  EndpointPool& pool_;
+};
+
 EndpointPool::EndpointPool(Loop& loop, BufferPool& buffers, Network& network, std::shared_ptr<Endpoint> endpoint,
                            const config::OriginConfig& origin)
     : loop_(loop),
@@ -37,13 +65,39 @@ EndpointPool::EndpointPool(Loop& loop, BufferPool& buffers, Network& network, st
       network_(network),
       endpoint_(std::move(endpoint)),
       pool_(origin.pool),
-      timeouts_(origin.timeouts) {}
+      timeouts_(origin.timeouts) {
+  enlist();
+}
 
-EndpointPool::~EndpointPool() { close_idle(); }
+EndpointPool::~EndpointPool() {
+  if (handle_) {
+    endpoint_->places.withdraw(this);
+    handle_->pool = nullptr;
+  }
+  close_idle();
+}
 
 void EndpointPool::configure(const config::OriginConfig& origin) {
   pool_ = origin.pool;
   timeouts_ = origin.timeouts;
+  retired_ = false;
+  enlist();
+}
+
+void EndpointPool::enlist() {
+  if (pool_.max_connections == 0 || handle_) return;
+  handle_ = std::make_shared<Handle>(this);
+  endpoint_->places.enlist(this, [&loop = loop_, handle = handle_] {
+    loop.post([handle] {
+      if (!handle->pool) return;
+      if (IdleLink* const oldest = handle->pool->idle_.front()) handle->pool->drop(static_cast<Idle&>(*oldest));
+    });
+  });
+}
+
+void EndpointPool::retire() noexcept {
+  retired_ = true;
+  close_idle();
 }
 
 void EndpointPool::drop(Idle& idle) noexcept {
@@ -81,16 +135,19 @@ Task<Result<Lease>> EndpointPool::acquire() {
 
 Task<Result<Lease>> EndpointPool::connect() {
   const MonoTime deadline = loop_.now() + timeouts_.connect;
+  std::optional<Waiting> waiting;
   // Claims a place before connecting, so that the limit holds across loops.
-  for (;;) {
+  for (unsigned look = 0;; ++look) {
     const std::uint32_t open = endpoint_->connections.fetch_add(1, std::memory_order_relaxed);
     if (pool_.max_connections == 0 || open < pool_.max_connections) break;
     endpoint_->connections.fetch_sub(1, std::memory_order_relaxed);
     if (auto connection = take_idle()) co_return Lease(endpoint_, std::move(connection));
-    if (loop_.now() >= deadline) co_return fail(Code::origin_overloaded, Side::origin, Retry::yes);
-    // Places are freed on other loops, too, so a waiter looks again instead of queueing on this one.
-    co_await loop_.sleep_for(std::chrono::milliseconds(5));
+    if (loop_.now() >= deadline) co_return fail(Code::origin_overloaded, Side::gateway, Retry::yes);
+    if (!waiting) waiting.emplace(*this);
+    if (look % kLooksPerAsking == 0) endpoint_->places.ask(this);
+    co_await loop_.sleep_for(kLookAgain);
   }
+  waiting.reset();
   struct Claim {
     Endpoint* endpoint;
     ~Claim() {
@@ -111,7 +168,11 @@ Task<Result<Lease>> EndpointPool::connect() {
 
 void EndpointPool::give_back(Lease lease) {
   if (!lease.connection_ || !lease.connection_->end_exchange()) return;
-  if (idle_count_ >= pool_.max_idle) return;
+  if (retired_ || idle_count_ >= pool_.max_idle) return;
+  // Another loop needs the place more than this one needs a spare connection.
+  if (pool_.max_connections != 0 && waiting_here_ == 0 && endpoint_->waiting.load(std::memory_order_relaxed) != 0) {
+    return;
+  }
   // Owned by the list from here on; drop() and take_idle() take it back.
   idle_.push_back(*std::make_unique<Idle>(*this, std::move(lease.connection_)).release());
   ++idle_count_;

@@ -68,16 +68,24 @@ class EndpointPool {
   // Keeps the connection for later if its exchange ended cleanly and there is room.
   void give_back(Lease lease);
 
-  // Takes over new settings on reload; the pool stays if the endpoint stays.
+  // Takes over new settings on reload; the pool stays if the endpoint stays. Copies what it needs.
   void configure(const config::OriginConfig& origin);
+  // No snapshot lists the endpoint any more: closes what is idle, and what comes back from now on.
+  void retire() noexcept;
   void close_idle() noexcept;
   [[nodiscard]] std::size_t idle() const noexcept { return idle_count_; }
   [[nodiscard]] const std::shared_ptr<Endpoint>& endpoint() const noexcept { return endpoint_; }
 
  private:
   class Idle;
+  // How other loops reach this pool; `pool` is touched on its loop only.
+  struct Handle {
+    EndpointPool* pool;
+  };
+  class Waiting;
   [[nodiscard]] std::unique_ptr<http::ClientConnection> take_idle();
   void drop(Idle& idle) noexcept;
+  void enlist();
 
   Loop& loop_;
   BufferPool& buffers_;
@@ -87,6 +95,9 @@ class EndpointPool {
   config::OriginTimeouts timeouts_;
   IntrusiveList<IdleLink> idle_;
   std::size_t idle_count_ = 0;
+  std::uint32_t waiting_here_ = 0;
+  bool retired_ = false;
+  std::shared_ptr<Handle> handle_;  // while enlisted
 };
 
 }  // namespace postern::origins

@@ -155,4 +155,30 @@ Result<std::unique_ptr<Resolver>> make_resolver(Loop& loop, const ResolverOption
   return resolver;
 }
 
+KnownAddresses resolve_now(const std::vector<std::string>& names, Duration limit, const ResolverOptions& options) {
+  KnownAddresses out;
+  if (names.empty()) return out;
+  SystemClock clock;
+  Loop loop(clock);
+  class Limit final : public Timer {
+   public:
+    bool over = false;
+
+   private:
+    void on_expired() override { over = true; }
+  } timer;
+  loop.arm(timer, loop.now() + limit);
+  std::size_t pending = names.size();
+  const Result<std::unique_ptr<Resolver>> resolver = make_resolver(loop, options);
+  if (!resolver) return out;
+  for (const std::string& name : names) {
+    (*resolver)->resolve(name, [&out, &pending, &name](Result<Resolution> result) {
+      --pending;
+      if (result) out[name] = std::move(result->addresses);
+    });
+  }
+  while (pending != 0 && !timer.over) loop.run_once();
+  return out;
+}
+
 }  // namespace postern::origins

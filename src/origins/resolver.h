@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,6 +13,9 @@
 #include "platform/loop.h"
 
 namespace postern::origins {
+
+// Host names and what they stand for.
+using KnownAddresses = std::map<std::string, std::vector<IpAddress>, std::less<>>;
 
 struct Resolution {
   std::vector<IpAddress> addresses;  // at least one, sorted, without duplicates
@@ -36,5 +40,10 @@ struct ResolverOptions {
 // Reads the system's configuration (resolv.conf, hosts). Times to live are honoured within bounds. An error if c-ares
 // cannot start. `loop` outlives the resolver.
 [[nodiscard]] Result<std::unique_ptr<Resolver>> make_resolver(Loop& loop, const ResolverOptions& options = {});
+
+// Looks up all names side by side and blocks the calling thread until the last answer or `limit`. Names without an
+// answer are missing in the result.
+[[nodiscard]] KnownAddresses resolve_now(const std::vector<std::string>& names, Duration limit,
+                                         const ResolverOptions& options = {});
 
 }  // namespace postern::origins

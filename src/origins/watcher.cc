@@ -22,47 +22,40 @@ OriginWatcher::OriginWatcher(const Services& services, const Origin& origin, std
     : services_(services), origin_(origin), holder_(std::move(holder)), tasks_(services.exceptions) {}
 
 void OriginWatcher::start() {
-  const std::vector<config::EndpointConfig>& endpoints = origin_.config.endpoints;
-  for (std::size_t i = 0; i < endpoints.size(); ++i) {
-    const config::Address& address = endpoints[i].address;
-    Name name{i, {}, true};
-    if (address.kind == config::Address::Kind::tcp) {
-      if (const auto ip = IpAddress::parse(address.host)) {
-        name.addresses.push_back(*ip);
-      } else {
-        name.settled = false;
-        ++unsettled_;
-      }
-    }
-    names_.push_back(std::move(name));
-  }
   publish();
-  for (std::size_t i = 0; i < names_.size(); ++i) {
-    if (!names_[i].settled) tasks_.spawn(keep_resolving(i));
+  for (const config::EndpointConfig& endpoint : origin_.config.endpoints) {
+    const config::Address& address = endpoint.address;
+    if (address.kind != config::Address::Kind::tcp || IpAddress::parse(address.host)) continue;
+    if (!names_.insert(address.host).second) continue;
+    ++unsettled_;
+    tasks_.spawn(keep_resolving(address.host));
   }
-  if (origin_.config.health) tasks_.spawn(keep_checking());
+  if (origin_.config.health) {
+    tasks_.spawn(keep_checking());
+    return;
+  }
+  // The verdict of checks that are no longer made.
+  for (const auto& endpoint : *origin_.state->endpoints()) endpoint->healthy.store(true, std::memory_order_relaxed);
 }
 
-Task<void> OriginWatcher::keep_resolving(std::size_t index) {
+Task<void> OriginWatcher::keep_resolving(std::string name) {
   // Shared with the callback, which may come after this watcher is gone.
   struct Answer {
     explicit Answer(Loop& loop) : arrived(loop) {}
     Event arrived;
     Result<Resolution> result = Resolution{};
   };
-  for (;;) {
+  for (bool first = true;; first = false) {
     const auto answer = std::make_shared<Answer>(services_.loop);
-    services_.resolver.resolve(origin_.config.endpoints[names_[index].endpoint].address.host,
-                               [answer](Result<Resolution> result) {
-                                 answer->result = std::move(result);
-                                 answer->arrived.set();
-                               });
+    services_.resolver.resolve(name, [answer](Result<Resolution> result) {
+      answer->result = std::move(result);
+      answer->arrived.set();
+    });
     co_await answer->arrived.wait();
-    Name& name = names_[index];
     Duration wait = kRetryAfterFailure;
     if (answer->result) {
       wait = answer->result->ttl;
-      name.addresses = std::move(answer->result->addresses);
+      resolved_[name] = std::move(answer->result->addresses);
       publish();
     } else {
       // The last addresses stay in use: a name server that is down must not take the origin with it.
@@ -70,46 +63,35 @@ Task<void> OriginWatcher::keep_resolving(std::size_t index) {
                             {observe::LogField::name("origin", origin_.config.name),
                              observe::LogField::error(answer->result.error())});
     }
-    if (!name.settled) {
-      name.settled = true;
-      --unsettled_;
-    }
+    if (first) --unsettled_;
     co_await services_.loop.sleep_for(wait);
   }
 }
 
-// Endpoints that were there before stay the same objects, with their health and their connections.
 void OriginWatcher::publish() {
   const std::shared_ptr<const EndpointSet> before = origin_.state->endpoints();
-  auto now = std::make_shared<EndpointSet>();
-  for (const Name& name : names_) {
-    const config::EndpointConfig& endpoint = origin_.config.endpoints[name.endpoint];
-    const auto add = [&](SocketAddress address) {
-      for (const auto& existing : *before) {
-        if (existing->address == address && existing->authority == endpoint.authority) {
-          now->push_back(existing);
-          return;
-        }
-      }
-      now->push_back(std::make_shared<Endpoint>(std::move(address), endpoint.authority));
-    };
-    if (endpoint.address.kind == config::Address::Kind::unix_socket) {
-      add(SocketAddress{{}, 0, endpoint.address.path});
-    }
-    for (const IpAddress& ip : name.addresses) add(SocketAddress{ip, endpoint.address.port, {}});
-  }
+  std::shared_ptr<const EndpointSet> now = known_endpoints(origin_.config, *before, resolved_);
   if (*now != *before) origin_.state->publish(std::move(now));
 }
 
 Task<void> OriginWatcher::keep_checking() {
   for (;;) {
     const std::shared_ptr<const EndpointSet> endpoints = origin_.state->endpoints();
-    for (std::size_t i = 0; i < endpoints->size(); ++i) tasks_.spawn(check((*endpoints)[i], i));
+    // A probe carries the identity, so it ends with the permission to send that in clear.
+    const bool allowed = origin_.usable(services_.loop.wall());
+    for (std::size_t i = 0; allowed && i < endpoints->size(); ++i) {
+      if (!(*endpoints)[i]->being_checked) tasks_.spawn(check((*endpoints)[i], i));
+    }
     co_await services_.loop.sleep_for(origin_.config.health->interval);
   }
 }
 
 Task<void> OriginWatcher::check(std::shared_ptr<Endpoint> endpoint, std::size_t index) {
+  struct Mark {
+    Endpoint& endpoint;
+    explicit Mark(Endpoint& checked) : endpoint(checked) { endpoint.being_checked = true; }
+    ~Mark() { endpoint.being_checked = false; }
+  } const mark(*endpoint);
   const Result<int> outcome = co_await probe(*endpoint);
   judge(*endpoint, index, outcome);
 }

@@ -3,9 +3,9 @@
 // finds goes into the shared OriginState, so a new watcher continues where the old one stopped.
 #pragma once
 
-#include <functional>
 #include <memory>
-#include <vector>
+#include <set>
+#include <string>
 
 #include "observe/log.h"
 #include "origins/origin.h"
@@ -33,19 +33,13 @@ class OriginWatcher {
   OriginWatcher(const OriginWatcher&) = delete;
   OriginWatcher& operator=(const OriginWatcher&) = delete;
 
-  // Publishes what needs no resolution and starts the rest.
+  // Publishes what needs no resolution and starts the rest. Once.
   void start();
   // Every name has been looked up once, with or without success.
   [[nodiscard]] bool settled() const noexcept { return unsettled_ == 0; }
 
  private:
-  struct Name {
-    std::size_t endpoint;  // index in the configuration
-    std::vector<IpAddress> addresses;
-    bool settled = false;
-  };
-
-  [[nodiscard]] Task<void> keep_resolving(std::size_t index);
+  [[nodiscard]] Task<void> keep_resolving(std::string name);
   [[nodiscard]] Task<void> keep_checking();
   [[nodiscard]] Task<void> check(std::shared_ptr<Endpoint> endpoint, std::size_t index);
   [[nodiscard]] Task<Result<int>> probe(const Endpoint& endpoint);
@@ -55,7 +49,8 @@ class OriginWatcher {
   Services services_;
   const Origin& origin_;
   std::shared_ptr<const void> holder_;
-  std::vector<Name> names_;
+  std::set<std::string> names_;
+  KnownAddresses resolved_;
   std::size_t unsettled_ = 0;
   TaskSet tasks_;
 };
