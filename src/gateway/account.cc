@@ -37,10 +37,12 @@ void Account::close() {
     record.attempts = facts->attempts;
     record.connect = facts->connect;
     record.first_byte = facts->first_byte;
+    record.bytes_in = facts->spliced_in;
+    record.bytes_out = facts->spliced_out;
   }
   record.duration = duration;
-  record.bytes_in = client_.body().received();
-  record.bytes_out = client_.sent();
+  record.bytes_in += client_.body().received();
+  record.bytes_out += client_.sent();
   if (error_) {
     record.error_code = info(error_->code()).id;
     record.error_side = error_->side();

@@ -189,7 +189,7 @@ LoadReport Gateway::start() {
   const auto settled = [&] {
     return std::all_of(watchers_.begin(), watchers_.end(), [](const auto& w) { return w->settled(); });
   };
-  while (!settled() && options_.clock.now() < deadline) loop_.run_once();
+  while (!settled() && !draining_ && options_.clock.now() < deadline) loop_.run_once();
   metrics_->set_generation(generation_);
   for (const auto& worker : workers_) worker->start();
   tasks_.spawn(tick());
@@ -225,6 +225,23 @@ void Gateway::watch_origins() {
   }
 }
 
+// Before the loops switch: a request for an origin whose name is new must find an address. Only this thread waits.
+void Gateway::resolve_new_names(const Snapshot& snapshot) const {
+  std::vector<std::string> names;
+  for (const OriginPlan& plan : snapshot.origins) {
+    for (std::string& name : origins::unknown_names(plan.origin->config, *plan.origin->state->endpoints())) {
+      names.push_back(std::move(name));
+    }
+  }
+  const origins::KnownAddresses known = origins::resolve_now(names, kSettleTime);
+  if (known.empty()) return;
+  for (const OriginPlan& plan : snapshot.origins) {
+    const auto before = plan.origin->state->endpoints();
+    if (origins::unknown_names(plan.origin->config, *before).empty()) continue;
+    plan.origin->state->publish(origins::known_endpoints(plan.origin->config, *before, known));
+  }
+}
+
 LoadReport Gateway::reload() {
   LoadReport report;
   const auto finish = [&](LoadReport::Outcome outcome) {
@@ -256,6 +273,7 @@ LoadReport Gateway::reload() {
   for (std::string& line : needs_restart(*snapshot_->config, *snapshot->config)) report.changes.push_back(std::move(line));
   if (report.changes.empty()) return finish(LoadReport::Outcome::unchanged);
 
+  resolve_new_names(*snapshot);
   // The first worker tries the addresses; if it can bind them, the others can, too.
   std::shared_ptr<const Snapshot> old = snapshot_;
   for (std::size_t i = 0; i < workers_.size(); ++i) {

@@ -68,6 +68,7 @@ class Gateway final : public TaskSet::ErrorHandler {
   [[nodiscard]] Result<void> prepare_services(const config::Config& config);
   [[nodiscard]] Result<void> open_control_listeners(const config::Config& config);
   void watch_origins();
+  void resolve_new_names(const Snapshot& snapshot) const;
   [[nodiscard]] ControlAnswer observe_request(const ControlRequest& request);
   [[nodiscard]] ControlAnswer admin_request(const ControlRequest& request);
   [[nodiscard]] ControlAnswer reload_request(const ControlRequest& request);

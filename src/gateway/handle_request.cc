@@ -38,6 +38,13 @@ Task<AfterResponse> reply(LoopContext& context, http::Downstream& client, const 
   co_return written ? AfterResponse::keep_alive : AfterResponse::close;
 }
 
+// The client is gone: there is nobody to answer. A connection on which only an empty line came was idle (RFC 9112 2.2).
+AfterResponse leave(http::ServerConnection& client, Account& account) {
+  if (client.input().view().find_first_not_of("\r\n") == std::string_view::npos) account.forget();
+  account.finished();
+  return AfterResponse::close;
+}
+
 }  // namespace
 
 Task<AfterResponse> handle_request(LoopContext& context, http::ServerConnection& client,
@@ -65,6 +72,7 @@ Task<AfterResponse> handle_request(LoopContext& context, http::ServerConnection&
   }
   if (!accepted) {
     account.error(accepted.error());
+    if (accepted.error().code() == Code::client_closed) co_return leave(client, account);
     answer_with_problem(exchange, accepted.error());
     if (loses_framing(accepted.error().code())) client.close_after_response();
     co_return co_await reply(context, client, route, exchange, account);
@@ -86,11 +94,14 @@ Task<AfterResponse> handle_request(LoopContext& context, http::ServerConnection&
   const auto origin_index = static_cast<std::size_t>(route->origin);
   const OriginPlan& origin = snapshot.origins[origin_index];
   prepare_forwarding(context, *origin.origin, client, listener, exchange);
-  forwarding.emplace(context, held->origins[origin_index], exchange, client, snapshot.reserved);
+  const bool own_limit = exchange.body_limit >= listener.config->limits.max_body_size;
+  forwarding.emplace(context, held->origins[origin_index], exchange, client, snapshot.reserved,
+                     own_limit ? Code::body_too_large : Code::policy_body_limit);
   account.origin(origin, *forwarding);
   const Result<void> answered = co_await forwarding->request();
   if (!answered) {
     account.error(answered.error());
+    if (answered.error().code() == Code::client_closed) co_return leave(client, account);
     answer_with_problem(exchange, answered.error());
     co_return co_await reply(context, client, route, exchange, account);
   }

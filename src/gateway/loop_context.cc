@@ -1,14 +1,18 @@
 #include "gateway/loop_context.h"
 
+#include <algorithm>
+
+#include "gateway/origin_exchange.h"
 #include "http/http_date.h"
 
 namespace postern::gateway {
 
 void LoopOrigin::fetch(LoopContext& context) {
   version = origin->state->version();
-  endpoints = origin->state->endpoints();
-  pools.clear();
-  for (const auto& endpoint : *endpoints) pools.push_back(&context.pool_for(endpoint, *origin));
+  auto fetched = std::make_shared<EndpointView>();
+  fetched->endpoints = origin->state->endpoints();
+  for (const auto& endpoint : *fetched->endpoints) fetched->pools.push_back(&context.pool_for(endpoint, *origin));
+  view = std::move(fetched);
   context.drop_unused_pools();
 }
 
@@ -55,29 +59,44 @@ void LoopContext::adopt(std::shared_ptr<const Snapshot> snapshot) {
   current = std::move(next);
   for (LoopOrigin& origin : current->origins) origin.refresh(*this);
   drop_unused_pools();
+  end_old_generations();
 }
 
 origins::EndpointPool& LoopContext::pool_for(const std::shared_ptr<origins::Endpoint>& endpoint,
                                              const origins::Origin& origin) {
-  std::unique_ptr<origins::EndpointPool>& pool = pools_[endpoint.get()];
-  if (!pool) {
-    pool = std::make_unique<origins::EndpointPool>(loop, buffers, network, endpoint, origin.config);
+  OwnedPool& owned = pools_[endpoint.get()];
+  if (!owned.pool) {
+    owned.pool = std::make_unique<origins::EndpointPool>(loop, buffers, network, endpoint, origin.config);
   }
-  return *pool;
+  return *owned.pool;
 }
 
 // A pool that the current snapshot does not list closes its idle connections. It goes once no exchange of an older
 // snapshot can still point to it, which is when nothing but the pool holds the endpoint.
 void LoopContext::drop_unused_pools() {
-  for (auto it = pools_.begin(); it != pools_.end();) {
-    origins::EndpointPool& pool = *it->second;
-    bool listed = false;
-    if (current) for (const LoopOrigin& origin : current->origins) {
-      for (const origins::EndpointPool* const used : origin.pools) listed = listed || used == &pool;
+  for (auto& [endpoint, owned] : pools_) owned.listed = false;
+  if (current) {
+    for (const LoopOrigin& origin : current->origins) {
+      if (!origin.view) continue;
+      for (const auto& endpoint : *origin.view->endpoints) pools_[endpoint.get()].listed = true;
     }
-    if (!listed) pool.close_idle();
-    const bool unreferenced = pool.endpoint().use_count() == 1;
-    it = !listed && unreferenced ? pools_.erase(it) : std::next(it);
+  }
+  std::erase_if(pools_, [](const auto& entry) {
+    const OwnedPool& owned = entry.second;
+    if (owned.listed) return false;
+    owned.pool->retire();
+    return owned.pool->endpoint().use_count() == 1;
+  });
+}
+
+void LoopContext::end_old_generations() {
+  const MonoTime deadline = loop.now() + current->snapshot->config->drain;
+  for (OriginExchange* exchange = exchanges.front(); exchange; exchange = exchanges.after(*exchange)) {
+    const origins::Origin& theirs = exchange->origin();
+    const auto same = [&](const LoopOrigin& ours) {
+      return ours.origin->config.name == theirs.config.name && ours.origin->generation == theirs.generation;
+    };
+    if (std::none_of(current->origins.begin(), current->origins.end(), same)) exchange->end_by(deadline);
   }
 }
 

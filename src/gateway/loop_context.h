@@ -13,15 +13,24 @@
 #include "origins/balancer.h"
 #include "origins/pool.h"
 #include "platform/buffer.h"
+#include "platform/intrusive_list.h"
 #include "platform/loop.h"
 #include "platform/network.h"
 #include "platform/task_set.h"
 
 namespace postern::gateway {
 
+class OriginExchange;
 struct LoopContext;
 
-// An origin as one loop sees it: the endpoints it last fetched, each with its pool.
+// The endpoints of an origin at one moment, each with this loop's pool. Exchanges pin it, so that neither an index nor a
+// pool changes under them when DNS does.
+struct EndpointView {
+  std::shared_ptr<const origins::EndpointSet> endpoints;
+  std::vector<origins::EndpointPool*> pools;  // parallel to *endpoints; owned by the context while these live
+};
+
+// An origin as one loop sees it.
 struct LoopOrigin {
   LoopOrigin(const OriginPlan& origin_plan, config::Balance balance)
       : plan(&origin_plan), origin(origin_plan.origin.get()), balancer(balance) {}
@@ -29,8 +38,7 @@ struct LoopOrigin {
   const OriginPlan* plan;
   const origins::Origin* origin;
   origins::Balancer balancer;
-  std::shared_ptr<const origins::EndpointSet> endpoints;
-  std::vector<origins::EndpointPool*> pools;  // parallel to *endpoints; owned by the context
+  std::shared_ptr<const EndpointView> view;
   std::uint64_t version = 0;
 
   // Takes over what was published since the last time; one atomic load if nothing was.
@@ -66,20 +74,28 @@ struct LoopContext {
   BufferPool buffers;
   http::RequestIdGenerator request_ids;
   std::shared_ptr<LoopSnapshot> current;
+  IntrusiveList<OriginExchange> exchanges;  // all that are under way
 
   // Wall time of this turn.
   [[nodiscard]] WallTime wall() noexcept;
   // "Tue, 15 Nov 1994 08:12:31 GMT" of this second (RFC 9110 5.6.7).
   [[nodiscard]] std::string_view http_date() noexcept;
 
-  // Switches to a snapshot; pools of endpoints that it no longer has close their idle connections.
+  // Switches to a snapshot: pools of endpoints that it no longer has close their idle connections, and exchanges with an
+  // origin that is gone or has another identity now end within `drain`.
   void adopt(std::shared_ptr<const Snapshot> snapshot);
   [[nodiscard]] origins::EndpointPool& pool_for(const std::shared_ptr<origins::Endpoint>& endpoint,
                                                 const origins::Origin& origin);
   void drop_unused_pools();
 
  private:
-  std::unordered_map<const origins::Endpoint*, std::unique_ptr<origins::EndpointPool>> pools_;
+  struct OwnedPool {
+    std::unique_ptr<origins::EndpointPool> pool;
+    bool listed = false;  // by the current snapshot; set anew by drop_unused_pools()
+  };
+  void end_old_generations();
+
+  std::unordered_map<const origins::Endpoint*, OwnedPool> pools_;
   MonoTime wall_turn_{};
   WallTime wall_{};
   std::int64_t date_second_ = -1;

@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "gateway/response_rules.h"
-#include "gateway/splice.h"
 #include "http/h1/serialize.h"
 #include "http/hop_by_hop.h"
 #include "http/websocket.h"
@@ -12,20 +11,27 @@ namespace postern::gateway {
 namespace {
 
 constexpr int kMaxInterimResponses = 16;
+// For receive_head() while the request is still on its way: each wait of the upload has a limit of its own.
+constexpr Duration kNoLimit = std::chrono::hours(24 * 365);
 
 }  // namespace
 
 OriginExchange::OriginExchange(LoopContext& context, LoopOrigin& origin, http::Exchange& exchange,
-                               http::Downstream& client, const http::ReservedNames& reserved)
+                               http::Downstream& client, const http::ReservedNames& reserved, Code over_limit)
     : context_(context),
       origin_(origin),
       exchange_(exchange),
       client_(client),
       reserved_(reserved),
+      over_limit_(over_limit),
       interrupter_(*this),
-      uploads_(context.exceptions) {}
+      end_(*this),
+      uploads_(context.exceptions) {
+  context.exchanges.push_back(*this);
+}
 
 OriginExchange::~OriginExchange() {
+  if (attempting_) count_attempt(fail(Code::cancelled, Side::client));
   if (endpoint_) endpoint_->in_flight.fetch_sub(1, std::memory_order_relaxed);
 }
 
@@ -33,17 +39,21 @@ Task<Result<void>> OriginExchange::request() {
   const origins::Origin& origin = *origin_.origin;
   if (!origin.usable(exchange_.started_wall)) co_return fail(Code::insecure_expired, Side::gateway);
   origin_.refresh(context_);
-  endpoints_ = origin_.endpoints;
+  view_ = origin_.view;
   origin.state->budget().on_request();
   bool fresh_connection = false;
   for (;;) {
     ++facts_.attempts;
+    attempting_ = true;
+    attempt_started_ = context_.loop.now();
     Result<void> outcome = co_await attempt(fresh_connection);
+    count_attempt(outcome);
     if (outcome) co_return outcome;
     const bool reused = lease_ && lease_.reused();
     if (outcome.error().side() == Side::origin && !reused) judge(origins::Outcome::failure);
     const bool again = may_retry(outcome.error());
     uploads_.cancel_all();
+    uploading_ = false;
     lease_.close();
     if (!again) co_return outcome;
     // A pooled connection that was already dead says nothing about the origin, so that attempt is free; but the next
@@ -57,38 +67,48 @@ Task<Result<void>> OriginExchange::request() {
   }
 }
 
+void OriginExchange::count_attempt(const Result<void>& outcome) {
+  attempting_ = false;
+  const observe::OriginMetrics& metrics = origin_.plan->metrics;
+  context_.metrics.add(metrics.outcome(outcome ? observe::origin_outcome(response_.status)
+                                               : observe::origin_outcome(outcome.error().code())));
+  if (outcome) context_.metrics.observe(metrics.duration, context_.loop.now() - attempt_started_);
+}
+
 // Safe: no byte of the request can have arrived; or the method is idempotent, no answer was begun, and the body (if
 // any) is still whole on our side (RFC 9110 9.2.2).
 bool OriginExchange::may_retry(const Error& error) const noexcept {
   const std::uint32_t limit = origin_.origin->config.retries.attempts + (lease_ && lease_.reused() ? 1u : 0u);
-  if (facts_.attempts >= limit || body_taken_ || upload_error_) return false;
+  if (facts_.attempts >= limit || body_taken_ || stop_error_) return false;
   if (error.retry() == Retry::yes) return true;
   return error.retry() == Retry::if_reused && is_idempotent(exchange_.request.method);
 }
 
 Task<Result<void>> OriginExchange::attempt(bool fresh_connection) {
   const MonoTime now = context_.loop.now();
-  const auto* const chosen = origin_.balancer.pick(*endpoints_, now, endpoint_.get());
-  if (endpoints_->empty()) co_return fail(Code::origin_unresolved, Side::origin);
+  facts_.connect = facts_.first_byte = observe::kNotMeasured;
+  const origins::EndpointSet& endpoints = *view_->endpoints;
+  const auto* const chosen = origin_.balancer.pick(endpoints, now, endpoint_.get());
+  if (endpoints.empty()) co_return fail(Code::origin_unresolved, Side::origin);
   if (!chosen) co_return fail(Code::origin_unavailable, Side::origin);
   if (endpoint_) endpoint_->in_flight.fetch_sub(1, std::memory_order_relaxed);
   endpoint_ = *chosen;
   endpoint_->in_flight.fetch_add(1, std::memory_order_relaxed);
   judged_ = false;
-  facts_.endpoint = static_cast<int>(chosen - endpoints_->data());
-  pool_ = origin_.pools[static_cast<std::size_t>(facts_.endpoint)];
+  facts_.endpoint = static_cast<int>(chosen - endpoints.data());
+  pool_ = view_->pools[static_cast<std::size_t>(facts_.endpoint)];
 
   Task<Result<origins::Lease>> acquiring = fresh_connection ? pool_->connect() : pool_->acquire();
   Result<origins::Lease> lease = co_await std::move(acquiring);
   if (!lease) co_return std::unexpected(std::move(lease.error()));
   lease_ = std::move(*lease);
   facts_.sent = context_.loop.now();
-  facts_.connect = facts_.sent - now;
+  if (!lease_.reused()) facts_.connect = facts_.sent - now;
 
   Result<void> sent = co_await send_head();
   if (!sent) co_return sent;
   Result<void> received = co_await receive_final_head();
-  if (upload_error_ && !received) co_return std::unexpected(std::move(*upload_error_));
+  if (stop_error_ && !received) co_return std::unexpected(std::move(*stop_error_));
   if (!received) co_return received;
   facts_.first_byte = context_.loop.now() - facts_.sent;
   const int status = response_.status;
@@ -136,59 +156,89 @@ Task<Result<void>> OriginExchange::send_head() {
       co_return Result<void>();
     }
   }
+  uploading_ = true;
   uploads_.spawn(upload());
   co_return Result<void>();
 }
 
-void OriginExchange::upload_failed(Error error) {
-  upload_error_ = std::make_unique<Error>(std::move(error));
+void OriginExchange::stop(Error error) {
+  if (stop_error_) return;
+  stop_error_ = std::make_unique<Error>(std::move(error));
   context_.loop.defer(interrupter_);
 }
 
+void OriginExchange::Interrupter::run_deferred() {
+  if (owner_.splice_) {
+    owner_.splice_->stop();
+  } else if (owner_.lease_) {
+    owner_.lease_->interrupt();
+  }
+}
+
+void OriginExchange::end_by(MonoTime deadline) noexcept {
+  if (!end_.armed()) context_.loop.arm(end_, deadline);
+}
+
+void OriginExchange::End::on_expired() { owner_.stop(Error(Code::draining, Side::gateway)); }
+
 // Streams the request body while the main coroutine already waits for the response.
 Task<void> OriginExchange::upload() {
+  co_await upload_body();
+  uploading_ = false;
+  // The time to the first byte counts from here: nobody can answer a request that has not arrived.
+  if (awaiting_head_) lease_->extend_head_deadline(origin_.origin->config.timeouts.first_byte);
+}
+
+Task<void> OriginExchange::upload_body() {
   http::MessageWriter& writer = lease_->writer();
   http::BodySource& body = client_.body();
-  if (exchange_.request.expect_continue && body.received() == 0) {
+  if (exchange_.request.expect_continue && !continued_ && body.received() == 0) {
+    continued_ = true;
     const Result<void> told = co_await client_.send_continue();
-    if (!told) co_return upload_failed(Error(Code::client_closed, Side::client));
+    if (!told) co_return stop(Error(Code::client_closed, Side::client));
   }
+  // A failed write is not an error yet: the origin may have answered early, and its answer is what counts. Unless it
+  // takes nothing and says nothing.
+  const auto judge_write = [this](const Result<void>& written) {
+    if (!written && awaiting_head_ && written.error().code() == Code::origin_timeout) {
+      stop(Error(Code::origin_timeout, Side::origin));
+    }
+  };
   for (;;) {
     Result<http::BodyPiece> piece = body.poll();
-    if (!piece) co_return upload_failed(std::move(piece.error()));
+    if (!piece) co_return stop(std::move(piece.error()));
     if (piece->kind == http::BodyPiece::Kind::wait) {
       // What is buffered leaves before we wait, so that an origin which streams sees it.
       const Result<void> flushed = co_await writer.flush();
-      if (!flushed) co_return;
+      if (!flushed) co_return judge_write(flushed);
       const Wake wake = co_await body.wait();
-      if (wake == Wake::interrupted) co_return upload_failed(Error(Code::draining, Side::gateway));
+      if (wake == Wake::interrupted) co_return stop(Error(Code::draining, Side::gateway));
       continue;
     }
     body_taken_ = true;
     if (body.received() > exchange_.body_limit) {
-      co_return upload_failed(Error(Code::policy_body_limit, Side::client));
+      co_return stop(Error(over_limit_, Side::client));
     }
-    // A failed write is not an error yet: the origin may have answered early, and its answer is what counts.
     if (piece->kind == http::BodyPiece::Kind::end) {
       for (const http::Field& field : body.trailers()) {
         if (!reserved_.contains(field.name)) request_trailers_.append(field.name, field.value, field.id);
       }
       const Result<void> ended = co_await writer.finish(request_trailers_);
-      static_cast<void>(ended);
-      co_return;
+      co_return judge_write(ended);
     }
     const http::End end = piece->last ? http::End::last : http::End::more;
     const Result<void> written = co_await writer.write(piece->bytes, end);
-    if (!written || piece->last) co_return;
-    lease_->extend_head_deadline(origin_.origin->config.timeouts.first_byte);
+    if (!written || piece->last) co_return judge_write(written);
   }
 }
 
 Task<Result<void>> OriginExchange::receive_final_head() {
-  const Duration timeout = origin_.origin->config.timeouts.first_byte;
   for (int interim = 0; interim <= kMaxInterimResponses; ++interim) {
-    if (upload_error_) co_return fail(Code::cancelled, Side::gateway);
+    if (stop_error_) co_return fail(Code::cancelled, Side::gateway);
+    const Duration timeout = uploading_ ? kNoLimit : origin_.origin->config.timeouts.first_byte;
+    awaiting_head_ = true;
     Result<void> received = co_await lease_->receive_head(exchange_.request.method, response_, timeout);
+    awaiting_head_ = false;
     if (!received) co_return received;
     if (response_.status >= 200 || response_.status == 101) co_return Result<void>();
     // The gateway answers Expect itself, so a 100 of the origin has nobody waiting for it.
@@ -211,7 +261,7 @@ Result<void> OriginExchange::check_switch() const {
 void OriginExchange::judge(origins::Outcome outcome) {
   if (judged_ || !endpoint_) return;
   judged_ = true;
-  const bool ejected = origins::record_outcome(*endpoint_, *endpoints_, origin_.origin->config.ejection, outcome,
+  const bool ejected = origins::record_outcome(*endpoint_, *view_->endpoints, origin_.origin->config.ejection, outcome,
                                                context_.loop.now());
   if (ejected) {
     context_.log.warning("an endpoint is ejected after failures in a row",
@@ -236,8 +286,9 @@ Task<Result<void>> OriginExchange::relay_body() {
         // A head or an event that has no successor yet must not wait for one.
         Result<void> flushed = co_await client_.write({}, http::End::more);
         if (!flushed) co_return flushed;
+        if (stop_error_) co_return std::unexpected(std::move(*stop_error_));
         const Wake wake = co_await body.wait();
-        if (wake == Wake::interrupted && upload_error_) co_return std::unexpected(std::move(*upload_error_));
+        if (wake == Wake::interrupted && stop_error_) co_return std::unexpected(std::move(*stop_error_));
         break;
       }
       case http::BodyPiece::Kind::data: {
@@ -268,11 +319,18 @@ Task<Result<void>> OriginExchange::splice() {
   client_.close_after_response();
   Result<void> told = co_await client_.finish({});
   if (!told) co_return told;
+  // Whatever cuts it off, this frame's end included: the origin must not take it for an orderly end.
   lease_->abort_on_close();
   Splice splice(context_.loop, context_.buffers, context_.exceptions, origin_.origin->config.timeouts.idle);
-  co_await splice.run({client_.raw_stream(), client_.raw_leftover()},
-                      {lease_->stream(), lease_->raw_leftover()});
+  splice_ = &splice;
+  if (stop_error_) splice.stop();
+  const Splice::Ended how =
+      co_await splice.run({client_.raw_stream(), client_.raw_leftover(), facts_.spliced_in},
+                          {lease_->stream(), lease_->raw_leftover(), facts_.spliced_out});
+  splice_ = nullptr;
+  if (how == Splice::Ended::in_order) lease_->stream().close_in_order();
   lease_.close();
+  if (stop_error_) co_return std::unexpected(std::move(*stop_error_));
   co_return Result<void>();
 }
 

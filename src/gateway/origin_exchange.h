@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "gateway/loop_context.h"
+#include "gateway/splice.h"
 #include "http/downstream.h"
 #include "http/exchange.h"
 #include "origins/origin.h"
@@ -14,20 +15,25 @@
 
 namespace postern::gateway {
 
-class OriginExchange {
+class OriginExchange final : public ListNode {
  public:
   // Facts for the account, whatever happened.
   struct Facts {
     unsigned attempts = 0;
     int endpoint = -1;  // index in the origin's set
     MonoTime sent{};    // head of the last attempt handed to the connection
-    Duration connect{};
-    Duration first_byte{};
+    // Of the last attempt; observe::kNotMeasured if it did not get there, or had its connection from the pool.
+    Duration connect = observe::kNotMeasured;
+    Duration first_byte = observe::kNotMeasured;
+    // Of an upgraded connection.
+    std::uint64_t spliced_in = 0;
+    std::uint64_t spliced_out = 0;
   };
 
-  // All references outlive the exchange. `reserved` are the names removed from trailers, too.
+  // All references outlive the exchange. `reserved` are the names removed from trailers, too. `over_limit` is the error
+  // for a body that grows over exchange.body_limit.
   OriginExchange(LoopContext& context, LoopOrigin& origin, http::Exchange& exchange, http::Downstream& client,
-                 const http::ReservedNames& reserved);
+                 const http::ReservedNames& reserved, Code over_limit);
   OriginExchange(const OriginExchange&) = delete;
   OriginExchange& operator=(const OriginExchange&) = delete;
   ~OriginExchange();
@@ -38,48 +44,68 @@ class OriginExchange {
   // After client.start(response): streams the body to the client, or splices an upgraded connection.
   [[nodiscard]] Task<Result<void>> relay();
   [[nodiscard]] const Facts& facts() const noexcept { return facts_; }
+  [[nodiscard]] const origins::Origin& origin() const noexcept { return *origin_.origin; }
+  // The origin has another identity now, or is gone: what is not over at `deadline` is cut off.
+  void end_by(MonoTime deadline) noexcept;
 
  private:
-  // Ends receive_head() after a failed upload, from the loop: that wait's coroutine will cancel the upload, which
-  // therefore must not stand on the stack.
+  // Ends a wait of the main coroutine, from the loop: it will cancel the upload, which therefore must not stand on the
+  // stack.
   class Interrupter final : public Loop::Deferred {
    public:
     explicit Interrupter(OriginExchange& owner) noexcept : owner_(owner) {}
-    void run_deferred() override {
-      if (owner_.lease_) owner_.lease_->interrupt();
-    }
+    void run_deferred() override;
+
+   private:
+    OriginExchange& owner_;
+  };
+  class End final : public Timer {
+   public:
+    explicit End(OriginExchange& owner) noexcept : owner_(owner) {}
+    void on_expired() override;
 
    private:
     OriginExchange& owner_;
   };
 
   [[nodiscard]] Task<Result<void>> attempt(bool fresh_connection);
+  void count_attempt(const Result<void>& outcome);
   [[nodiscard]] Task<Result<void>> send_head();
   [[nodiscard]] Task<Result<void>> receive_final_head();
   [[nodiscard]] Result<void> check_switch() const;
   [[nodiscard]] bool may_retry(const Error& error) const noexcept;
   [[nodiscard]] Task<void> upload();
+  [[nodiscard]] Task<void> upload_body();
   [[nodiscard]] Task<Result<void>> relay_body();
   [[nodiscard]] Task<Result<void>> splice();
   void judge(origins::Outcome outcome);
-  void upload_failed(Error error);
+  // From anywhere but the main coroutine: it ends with this error, the first one if there are several.
+  void stop(Error error);
 
   LoopContext& context_;
   LoopOrigin& origin_;
   http::Exchange& exchange_;
   http::Downstream& client_;
   const http::ReservedNames& reserved_;
-  std::shared_ptr<const origins::EndpointSet> endpoints_;  // pinned for this exchange
+  const Code over_limit_;
+  std::shared_ptr<const EndpointView> view_;  // pinned for this exchange
   std::shared_ptr<origins::Endpoint> endpoint_;
   origins::EndpointPool* pool_ = nullptr;
   origins::Lease lease_;
   http::ResponseHead response_;
   http::Headers request_trailers_;
   Facts facts_;
-  bool body_taken_ = false;  // some of the request body left the client's connection
+  MonoTime attempt_started_{};
+  bool attempting_ = false;
+  bool continued_ = false;      // the client was told to send its body
+  bool body_taken_ = false;     // some of the request body left the client's connection
+  bool uploading_ = false;      // more of the request is to come
+  bool awaiting_head_ = false;  // in receive_final_head()
   bool judged_ = false;
-  std::unique_ptr<Error> upload_error_;
+  std::unique_ptr<Error> stop_error_;
+  Splice* splice_ = nullptr;
   Interrupter interrupter_;
+  End end_;
   TaskSet uploads_;  // last: cancelled before what it uses goes
 };
 

@@ -22,6 +22,29 @@ http::ServerLimits server_limits(const config::Limits& limits) {
   return out;
 }
 
+bool same_secret(const config::SharedSecretConfig& a, const config::SharedSecretConfig& b) {
+  if (a.header != b.header || a.prefix != b.prefix || !a.value.equals(b.value)) return false;
+  if (a.next.has_value() != b.next.has_value()) return false;
+  return !a.next || (a.next->switch_at == b.next->switch_at && a.next->value.equals(b.next->value));
+}
+
+// True if a connection that was made under `a` may carry requests under `b`.
+bool same_identity(const config::OriginConfig& a, const config::OriginConfig& b) {
+  if (a.insecure.has_value() != b.insecure.has_value()) return false;
+  return std::equal(a.identity.begin(), a.identity.end(), b.identity.begin(), b.identity.end(),
+                    [](const config::IdentityUse& x, const config::IdentityUse& y) {
+                      return same_secret(std::get<config::SharedSecretConfig>(x.config),
+                                         std::get<config::SharedSecretConfig>(y.config));
+                    });
+}
+
+bool same_endpoints(const config::OriginConfig& a, const config::OriginConfig& b) {
+  return std::equal(a.endpoints.begin(), a.endpoints.end(), b.endpoints.begin(), b.endpoints.end(),
+                    [](const config::EndpointConfig& x, const config::EndpointConfig& y) {
+                      return x.address.text == y.address.text && x.authority == y.authority;
+                    });
+}
+
 }  // namespace
 
 class Snapshot::Builder {
@@ -96,18 +119,9 @@ class Snapshot::Builder {
             },
             use.config));
       }
-      std::shared_ptr<origins::OriginState> state;
-      if (previous_) {
-        for (const OriginPlan& old : previous_->origins) {
-          if (old.origin->config.name == backend.name &&
-              old.origin->config.retries.budget_percent == backend.retries.budget_percent) {
-            state = old.origin->state;
-          }
-        }
-      }
-      if (!state) state = std::make_shared<origins::OriginState>(backend.retries.budget_percent);
+      auto [state, identity_since] = inherit_state(backend);
       plan.origin = std::make_unique<origins::Origin>(backend, std::move(methods), std::vector<std::string_view>{},
-                                                      std::move(state));
+                                                      std::move(state), identity_since);
       for (const auto& method : plan.origin->identity) {
         for (const std::string_view secret : method->secrets()) plan.origin->secrets.push_back(secret);
         for (const std::string_view header : method->headers()) out_.reserved.add(header);
@@ -115,6 +129,30 @@ class Snapshot::Builder {
       plan.metrics = services_.metrics.origin(out_.series_, backend.name, backend.endpoints.size());
       out_.origins.push_back(std::move(plan));
     }
+  }
+
+  // What the origin of that name has learned before, and its endpoints as far as they are known. Its connections go on
+  // only if the origin knows the gateway by the same identity as before.
+  std::pair<std::shared_ptr<origins::OriginState>, std::uint64_t> inherit_state(const config::OriginConfig& backend) {
+    const std::uint32_t percent = backend.retries.budget_percent;
+    if (previous_) {
+      for (const OriginPlan& old : previous_->origins) {
+        const origins::Origin& before = *old.origin;
+        if (before.config.name != backend.name) continue;
+        const bool same = same_identity(before.config, backend);
+        if (same && same_endpoints(before.config, backend) && before.state->budget().percent() == percent) {
+          return {before.state, before.generation};
+        }
+        // A state of its own: requests that began before stay with the endpoints they were configured for.
+        const auto connections = same ? origins::Connections::keep : origins::Connections::renew;
+        auto state = origins::OriginState::next(*before.state, percent, connections);
+        state->publish(origins::known_endpoints(backend, *state->endpoints()));
+        return {std::move(state), same ? before.generation : out_.generation};
+      }
+    }
+    auto state = std::make_shared<origins::OriginState>(percent);
+    state->publish(origins::known_endpoints(backend, {}));
+    return {std::move(state), out_.generation};
   }
 
   // One object per use in the configuration, however many routes inherit it: a rate limit on the gateway is one limit.

@@ -4,17 +4,23 @@
 
 namespace postern::gateway {
 
-Task<void> Splice::run(Side a, Side b) {
+Task<Splice::Ended> Splice::run(Side a, Side b) {
   last_activity_ = loop_.now();
   running_ = 2;
-  pumps_.spawn(pump(a.stream, b.stream, a.already_received));
-  pumps_.spawn(pump(b.stream, a.stream, b.already_received));
+  pumps_.spawn(pump(a, b.stream));
+  pumps_.spawn(pump(b, a.stream));
   while (running_ != 0 && !broken_) co_await ended_.wait();
   pumps_.cancel_all();
+  co_return broken_ ? Ended::broken : Ended::in_order;
 }
 
-Task<void> Splice::pump(Stream& from, Stream& to, std::string_view first) {
-  const Ended how = co_await copy(from, to, first);
+void Splice::stop() noexcept {
+  broken_ = true;
+  ended_.set();
+}
+
+Task<void> Splice::pump(Side from, Stream& to) {
+  const Ended how = co_await copy(from, to);
   --running_;
   if (how == Ended::broken) {
     broken_ = true;
@@ -24,13 +30,13 @@ Task<void> Splice::pump(Stream& from, Stream& to, std::string_view first) {
   ended_.set();
 }
 
-Task<Splice::Ended> Splice::write_all(Stream& to, std::string_view bytes) {
+Task<Splice::Ended> Splice::write_all(Stream& to, std::string_view bytes, std::uint64_t& taken) {
   while (!bytes.empty()) {
     iovec part{const_cast<char*>(bytes.data()), bytes.size()};  // NOLINT: written from, not to
     const IoResult sent = to.try_write({&part, 1});
     if (sent.status == IoStatus::ok) {
       bytes.remove_prefix(sent.bytes);
-      bytes_ += sent.bytes;
+      taken += sent.bytes;
       last_activity_ = loop_.now();
       continue;
     }
@@ -43,8 +49,9 @@ Task<Splice::Ended> Splice::write_all(Stream& to, std::string_view bytes) {
   co_return Ended::in_order;
 }
 
-Task<Splice::Ended> Splice::copy(Stream& from, Stream& to, std::string_view first) {
-  const Ended began = co_await write_all(to, first);
+Task<Splice::Ended> Splice::copy(Side side, Stream& to) {
+  Stream& from = side.stream;
+  const Ended began = co_await write_all(to, side.already_received, side.taken);
   if (began == Ended::broken) co_return Ended::broken;
   Buffer buffer(buffers_);
   Deadline deadline(loop_, from);
@@ -53,7 +60,7 @@ Task<Splice::Ended> Splice::copy(Stream& from, Stream& to, std::string_view firs
     if (read.status == IoStatus::ok) {
       buffer.commit(read.bytes);
       last_activity_ = loop_.now();
-      const Ended written = co_await write_all(to, buffer.view());
+      const Ended written = co_await write_all(to, buffer.view(), side.taken);
       if (written == Ended::broken) co_return Ended::broken;
       buffer.clear();
       continue;

@@ -18,25 +18,26 @@ class Splice {
   struct Side {
     Stream& stream;
     std::string_view already_received;  // goes to the other side first; borrowed until run() is done
+    std::uint64_t& taken;               // counts the bytes that the other side took; outlives the splice
   };
+  enum class Ended : std::uint8_t { in_order, broken };
 
   Splice(Loop& loop, BufferPool& buffers, TaskSet::ErrorHandler& exceptions, Duration idle)
       : loop_(loop), buffers_(buffers), idle_(idle), ended_(loop), pumps_(exceptions) {}
 
-  [[nodiscard]] Task<void> run(Side a, Side b);
-  [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
+  [[nodiscard]] Task<Ended> run(Side a, Side b);
+  // Ends run() with `broken`, at the end of the turn.
+  void stop() noexcept;
 
  private:
-  enum class Ended : std::uint8_t { in_order, broken };
-  [[nodiscard]] Task<void> pump(Stream& from, Stream& to, std::string_view first);
-  [[nodiscard]] Task<Ended> copy(Stream& from, Stream& to, std::string_view first);
-  [[nodiscard]] Task<Ended> write_all(Stream& to, std::string_view bytes);
+  [[nodiscard]] Task<void> pump(Side from, Stream& to);
+  [[nodiscard]] Task<Ended> copy(Side from, Stream& to);
+  [[nodiscard]] Task<Ended> write_all(Stream& to, std::string_view bytes, std::uint64_t& taken);
 
   Loop& loop_;
   BufferPool& buffers_;
   Duration idle_;
   MonoTime last_activity_{};
-  std::uint64_t bytes_ = 0;
   int running_ = 0;
   bool broken_ = false;
   Event ended_;

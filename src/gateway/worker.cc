@@ -15,11 +15,7 @@ class Worker::Port final : public AcceptHandler {
   Port(Worker& worker, std::string text) : worker_(worker), text_(std::move(text)) {}
   ~Port();
 
-  void configure(std::shared_ptr<const Snapshot> snapshot, const ListenerPlan& plan) {
-    snapshot_ = std::move(snapshot);
-    plan_ = &plan;
-    limits_ = plan.limits;
-  }
+  void configure(std::shared_ptr<const Snapshot> snapshot, const ListenerPlan& plan);
   [[nodiscard]] Result<void> listen(const SocketAddress& address, Network::Share share);
   void close() noexcept { acceptor_.reset(); }
   void drain() noexcept;
@@ -35,6 +31,7 @@ class Worker::Port final : public AcceptHandler {
  private:
   friend class Client;
   void on_accept(std::unique_ptr<Stream> stream, const PeerAddress& peer) override;
+  void refuse(Stream& stream);
 
   Worker& worker_;
   const std::string text_;
@@ -43,6 +40,7 @@ class Worker::Port final : public AcceptHandler {
   http::ServerLimits limits_;  // a copy at a stable place: connections refer to it across reloads
   std::unique_ptr<Acceptor> acceptor_;
   IntrusiveList<ClientLink> clients_;
+  std::int64_t client_count_ = 0;
 };
 
 // A connection and the coroutine that serves it. Owned by its port's list; destroyed by the loop at the end of the turn
@@ -54,16 +52,17 @@ class Worker::Client final : public ClientLink,
  public:
   Client(Port& port, std::unique_ptr<Stream> stream, const PeerAddress& peer)
       : port_(port),
-        open_(port.plan().open_connections),
+        open_(port.plan().open_connections),  // already counted there
         connection_(port.worker_.loop_, port.worker_.context_.buffers, std::move(stream), peer, port.limits_, *this),
         task_(port.worker_) {
     port_.worker_.connections_.fetch_add(1, std::memory_order_relaxed);
-    open_->fetch_add(1, std::memory_order_relaxed);
+    ++port_.client_count_;
     port_.worker_.context_.metrics.add(port_.plan().metrics.accepted);
     port_.worker_.context_.metrics.add(port_.plan().metrics.open, 1);
   }
   ~Client() {
     port_.worker_.connections_.fetch_sub(1, std::memory_order_relaxed);
+    --port_.client_count_;
     open_->fetch_sub(1, std::memory_order_relaxed);
     port_.worker_.context_.metrics.add(port_.plan().metrics.open, -1);
   }
@@ -72,12 +71,18 @@ class Worker::Client final : public ClientLink,
   void drain() noexcept { connection_.drain(); }
 
  private:
+  // Retires whatever happens: an exception is a bug, but it must not leave a connection that nobody serves.
   Task<void> run() {
-    bool ready = true;
-    if (port_.plan().config->proxy_protocol == config::ProxyProtocol::v2) {
-      ready = co_await read_proxy_header();
+    try {
+      bool ready = true;
+      if (port_.plan().config->proxy_protocol == config::ProxyProtocol::v2) {
+        ready = co_await read_proxy_header();
+      }
+      if (ready) co_await connection_.serve(*this);
+    } catch (...) {
+      connection_.raw_stream().reset_on_close();
+      port_.worker_.on_task_exception(std::current_exception());
     }
-    if (ready) co_await connection_.serve(*this);
     retire();
   }
 
@@ -111,6 +116,15 @@ Result<void> Worker::Port::listen(const SocketAddress& address, Network::Share s
   return {};
 }
 
+void Worker::Port::configure(std::shared_ptr<const Snapshot> snapshot, const ListenerPlan& plan) {
+  // The listener may have another position now, which is its name in the metrics.
+  if (plan_) worker_.context_.metrics.add(plan_->metrics.open, -client_count_);
+  worker_.context_.metrics.add(plan.metrics.open, client_count_);
+  snapshot_ = std::move(snapshot);
+  plan_ = &plan;
+  limits_ = plan.limits;
+}
+
 void Worker::Port::drain() noexcept {
   acceptor_.reset();
   for (ClientLink* link = clients_.front(); link;) {
@@ -121,17 +135,22 @@ void Worker::Port::drain() noexcept {
 }
 
 void Worker::Port::on_accept(std::unique_ptr<Stream> stream, const PeerAddress& peer) {
-  const std::uint32_t open = plan_->open_connections->load(std::memory_order_relaxed);
-  if (open >= plan_->config->limits.max_connections) {
-    const std::string refusal = raw_problem_response(Error(Code::too_many_connections, Side::gateway));
-    iovec part{const_cast<char*>(refusal.data()), refusal.size()};  // NOLINT: written from, not to
-    static_cast<void>(stream->try_write({&part, 1}));
-    worker_.context_.metrics.add(worker_.context_.metric_families.error(Code::too_many_connections, Side::gateway));
+  // Counted first, so that the limit holds across loops.
+  if (plan_->open_connections->fetch_add(1, std::memory_order_relaxed) >= plan_->config->limits.max_connections) {
+    plan_->open_connections->fetch_sub(1, std::memory_order_relaxed);
+    refuse(*stream);
     return;
   }
   auto client = std::make_unique<Client>(*this, std::move(stream), peer);
   clients_.push_back(*client);
   client.release()->start();  // owned by clients_ from here on
+}
+
+void Worker::Port::refuse(Stream& stream) {
+  const std::string refusal = raw_problem_response(Error(Code::too_many_connections, Side::gateway));
+  iovec part{const_cast<char*>(refusal.data()), refusal.size()};  // NOLINT: written from, not to
+  static_cast<void>(stream.try_write({&part, 1}));
+  worker_.context_.metrics.add(worker_.context_.metric_families.error(Code::too_many_connections, Side::gateway));
 }
 
 Task<bool> Worker::Client::read_proxy_header() {
@@ -229,6 +248,10 @@ void Worker::start() {
 }
 
 void Worker::call(const std::function<void()>& work) {
+  if (!thread_.joinable()) {
+    work();
+    return;
+  }
   std::latch done(1);
   loop_.post([&] {
     work();

@@ -42,13 +42,16 @@ class Worker final : public TaskSet::ErrorHandler {
   [[nodiscard]] std::vector<SocketAddress> bound_addresses() const;
 
   void start();
-  // Runs `work` on the loop and waits for it. Not from the loop itself.
+  // Runs `work` on the loop and waits for it; before start() at once. Not from the loop itself.
   void call(const std::function<void()>& work);
   // On the loop: accepts nothing new, ends idle connections, lets busy ones finish their exchange.
   void drain();
   [[nodiscard]] std::size_t connections() const noexcept { return connections_.load(std::memory_order_relaxed); }
   // Of the configuration this loop works with; any thread.
   [[nodiscard]] std::uint64_t generation() const noexcept { return generation_.load(std::memory_order_relaxed); }
+  // For tests, which turn the loop themselves instead of calling start().
+  [[nodiscard]] Loop& loop() noexcept { return loop_; }
+  [[nodiscard]] LoopContext& context() noexcept { return context_; }
 
  private:
   class Port;
