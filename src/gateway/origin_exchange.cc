@@ -324,13 +324,21 @@ Task<Result<void>> OriginExchange::splice() {
   Splice splice(context_.loop, context_.buffers, context_.exceptions, origin_.origin->config.timeouts.idle);
   splice_ = &splice;
   if (stop_error_) splice.stop();
-  const Splice::Ended how =
-      co_await splice.run({client_.raw_stream(), client_.raw_leftover(), facts_.spliced_in},
-                          {lease_->stream(), lease_->raw_leftover(), facts_.spliced_out});
+  // For as long as it stays open, the connection needs none of the blocks that its heads took.
+  const std::string early(lease_->raw_leftover());
+  lease_->release_buffers();
+  const Splice::Ended how = co_await splice.run({client_.raw_stream(), client_.raw_leftover(), facts_.spliced_in},
+                                                {lease_->stream(), early, facts_.spliced_out});
   splice_ = nullptr;
   if (how == Splice::Ended::in_order) lease_->stream().close_in_order();
   lease_.close();
-  if (stop_error_) co_return std::unexpected(std::move(*stop_error_));
+  switch (how) {
+    case Splice::Ended::in_order: break;
+    case Splice::Ended::a_failed: co_return fail(Code::client_closed, Side::client);
+    case Splice::Ended::b_failed: co_return fail(Code::origin_closed, Side::origin);
+    case Splice::Ended::silence: co_return fail(Code::origin_timeout, Side::origin);
+    case Splice::Ended::stopped: co_return std::unexpected(std::move(*stop_error_));
+  }
   co_return Result<void>();
 }
 

@@ -166,7 +166,7 @@ Task<Result<std::unique_ptr<Stream>>> MemoryNetwork::connect(Loop& loop, const S
     co_return fail(Code::origin_connect_failed, Side::origin, "refused", Retry::yes);
   }
   auto [near, far] = make_memory_pair(loop, options_);
-  found->second->on_accept(std::move(far), PeerAddress{});
+  found->second->on_accept(std::move(far), peer_);
   co_return std::move(near);
 }
 

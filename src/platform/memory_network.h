@@ -29,12 +29,15 @@ class MemoryNetwork final : public Network {
                                                               MonoTime deadline) override;
   // Connections to `address` are never answered until the deadline (a black hole).
   void black_hole(const SocketAddress& address) { black_holes_[address.to_string()] = true; }
+  // What accepted connections see as their peer from now on.
+  void connect_as(const PeerAddress& peer) { peer_ = peer; }
 
  private:
   class MemoryAcceptor;
   MemoryOptions options_;
   std::map<std::string, AcceptHandler*> handlers_;
   std::map<std::string, bool> black_holes_;
+  PeerAddress peer_;
 };
 
 }  // namespace postern

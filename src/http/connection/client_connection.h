@@ -41,6 +41,11 @@ class ClientConnection {
 
   [[nodiscard]] Stream& stream() noexcept { return *stream_; }
   [[nodiscard]] std::string_view raw_leftover() const noexcept { return body_.leftover(); }
+  // After an upgrade: what was received is somewhere else, and no head is read or written any more.
+  void release_buffers() noexcept {
+    in_.release();
+    writer_.release_buffer();
+  }
   [[nodiscard]] unsigned exchanges() const noexcept { return exchanges_; }
   [[nodiscard]] MonoTime created() const noexcept { return created_; }
   void abort_on_close() noexcept { stream_->reset_on_close(); }

@@ -1,0 +1,270 @@
+// Every limit on time, at its exact moment: one millisecond before nothing has happened, at the moment it has.
+#include "gateway/test_support.h"
+
+namespace postern::gateway {
+namespace {
+
+constexpr std::string_view kGet = "GET / HTTP/1.1\r\nHost: api.test\r\n\r\n";
+constexpr std::string_view kOk = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+class Timeouts : public GatewayTest {
+ protected:
+  void start_with(const std::string& limits, const std::string& origin = "") {
+    start_simple(origin, "limits: {" + limits + "}\n");
+  }
+};
+
+TEST_F(Timeouts, header_timeout_counts_from_the_first_byte_however_the_rest_drips) {
+  start_with("header_timeout: 10s");
+  Peer client = gateway.connect();
+  gateway.advance(30s);  // idle is another limit
+  client.send("GET / HTTP/1.1\r\nX-Drip: ");
+  for (int i = 0; i < 9; ++i) {
+    gateway.advance(1s);
+    client.send("x");
+  }
+  gateway.advance(1s - 1ms);
+  EXPECT_TRUE(client.open());
+  gateway.advance(1ms);
+  const std::string got = client.receive();
+  EXPECT_TRUE(got.starts_with("HTTP/1.1 408 Request Timeout\r\n")) << got;
+  EXPECT_NE(got.find("PST-R009"), std::string::npos) << got;
+  EXPECT_TRUE(client.finished());
+}
+
+TEST_F(Timeouts, idle_timeout_closes_without_a_word_before_the_first_request_and_after_each) {
+  start_with("idle_timeout: 75s");
+  Peer fresh = gateway.connect();
+  gateway.advance(75s - 1ms);
+  EXPECT_TRUE(fresh.open());
+  gateway.advance(1ms);
+  EXPECT_TRUE(fresh.finished());
+
+  Peer used = gateway.connect();
+  gateway.advance(70s);
+  used.send(kGet);
+  Peer origin = gateway.accept();
+  origin.receive();
+  gateway.advance(20s);  // waiting for an answer is not idle
+  origin.send(kOk);
+  EXPECT_TRUE(used.receive().ends_with("ok"));
+  gateway.advance(75s - 1ms);
+  EXPECT_TRUE(used.open());
+  gateway.advance(1ms);
+  EXPECT_TRUE(used.finished());
+  gateway.records(1);
+  EXPECT_EQ(gateway.worker->connections(), 0u);
+}
+
+TEST_F(Timeouts, body_idle_timeout_starts_anew_with_every_byte) {
+  start_with("body_idle_timeout: 30s, body_min_rate: 0B");
+  Peer client = gateway.connect();
+  client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n");
+  Peer origin = gateway.accept();
+  for (int i = 0; i < 4; ++i) {
+    gateway.advance(30s - 1ms);
+    client.send("x");
+  }
+  EXPECT_TRUE(origin.receive().ends_with("xxxx"));
+  gateway.advance(30s - 1ms);
+  EXPECT_TRUE(client.open());
+  EXPECT_TRUE(origin.open());
+  gateway.advance(1ms);
+  const std::string got = client.receive();
+  EXPECT_TRUE(got.starts_with("HTTP/1.1 408 ")) << got;
+  EXPECT_TRUE(client.finished());
+  EXPECT_FALSE(origin.open());
+  EXPECT_EQ(gateway.endpoints()->front()->failures, 0u) << "a slow client is not the origin's fault";
+}
+
+TEST_F(Timeouts, a_body_below_its_minimum_rate_ends_at_the_first_byte_after_the_window) {
+  start_with("body_idle_timeout: 10s, body_min_rate: 100B");
+  Peer client = gateway.connect();
+  client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+  Peer origin = gateway.accept();
+  for (int i = 0; i < 10; ++i) {  // enough
+    gateway.advance(1s);
+    client.send(std::string(120, 'x'));
+  }
+  EXPECT_TRUE(client.open());
+  for (int i = 0; i < 9; ++i) {  // not enough
+    gateway.advance(1s);
+    client.send(std::string(80, 'x'));
+    EXPECT_TRUE(client.open()) << i;
+  }
+  gateway.advance(1s);
+  client.send(std::string(80, 'x'));
+  EXPECT_TRUE(client.receive().starts_with("HTTP/1.1 408 "));
+}
+
+TEST_F(Timeouts, write_idle_timeout_lets_a_client_go_that_takes_nothing) {
+  TestGateway small({.capacity = 1000});
+  small.serve("127.0.0.1:9001");
+  small.start(simple("", "limits: {write_idle_timeout: 30s}\n"));
+  Peer client = small.connect();
+  client.send(kGet);
+  Peer origin = small.accept();
+  origin.receive();
+  origin.send("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + std::string(5000, 'x'));
+  std::string got;
+  for (int i = 0; i < 3; ++i) {  // slow, but reading
+    small.advance(30s - 1ms);
+    EXPECT_TRUE(client.receive_some(got));
+    origin.send(std::string(1000, 'x'));
+  }
+  small.advance(30s - 1ms);
+  EXPECT_EQ(small.worker->connections(), 1u);
+  small.advance(1ms);
+  EXPECT_EQ(small.worker->connections(), 0u);
+  EXPECT_TRUE(client.reset()) << "a part must not look like the whole";
+  EXPECT_FALSE(origin.open());
+  EXPECT_NE(small.records(1)[0].find("PST-R018"), std::string::npos);
+}
+
+TEST_F(Timeouts, connect_timeout) {
+  start_with("idle_timeout: 75s", "    timeouts: {connect: 5s}\n    retries: {attempts: 1}\n");
+  gateway.network.black_hole(parse_socket_address("127.0.0.1:9001").value());
+  Peer client = gateway.connect();
+  client.send(kGet);
+  gateway.advance(5s - 1ms);
+  EXPECT_TRUE(client.open());
+  gateway.advance(1ms);
+  const std::string got = client.receive();
+  EXPECT_TRUE(got.starts_with("HTTP/1.1 504 ")) << got;
+  EXPECT_NE(got.find("PST-U002"), std::string::npos) << got;
+  EXPECT_TRUE(client.open());
+  EXPECT_EQ(gateway.endpoints()->front()->connections, 0u);
+  EXPECT_EQ(gateway.endpoints()->front()->failures, 1u);
+}
+
+TEST_F(Timeouts, first_byte_timeout_counts_from_the_request_and_anew_after_each_interim_response) {
+  start_with("idle_timeout: 75s", "    timeouts: {first_byte: 30s}\n");
+  Peer client = gateway.connect();
+  client.send(kGet);
+  Peer origin = gateway.accept();
+  origin.receive();
+  gateway.advance(30s - 1ms);
+  EXPECT_TRUE(client.open());
+  origin.send("HTTP/1.1 102 Processing\r\n\r\n");
+  EXPECT_EQ(client.receive(), "HTTP/1.1 102 Processing\r\n\r\n");
+  gateway.advance(30s - 1ms);
+  EXPECT_TRUE(client.open());
+  gateway.advance(1ms);
+  const std::string got = client.receive();
+  EXPECT_TRUE(got.starts_with("HTTP/1.1 504 ")) << got;
+  EXPECT_NE(got.find("PST-U003"), std::string::npos) << got;
+  EXPECT_FALSE(origin.open());
+  EXPECT_TRUE(client.open());
+  EXPECT_EQ(gateway.metric("postern_origin_requests_total", "outcome=\"timeout\""), 1);
+}
+
+TEST_F(Timeouts, first_byte_timeout_does_not_run_while_the_client_still_sends) {
+  start_with("body_idle_timeout: 60s, body_min_rate: 0B", "    timeouts: {first_byte: 30s}\n");
+  Peer client = gateway.connect();
+  client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na");
+  Peer origin = gateway.accept();
+  gateway.advance(59s);
+  client.send("b");
+  gateway.advance(59s);
+  EXPECT_TRUE(client.open());
+  client.send("c");
+  EXPECT_TRUE(origin.receive().ends_with("abc"));
+  gateway.advance(30s - 1ms);
+  EXPECT_TRUE(client.open());
+  gateway.advance(1ms);
+  EXPECT_TRUE(client.receive().starts_with("HTTP/1.1 504 "));
+}
+
+TEST_F(Timeouts, an_origin_that_takes_nothing_of_an_upload_is_given_up) {
+  TestGateway small({.capacity = 1000});
+  small.serve("127.0.0.1:9001");
+  small.start(simple("    timeouts: {idle: 20s, first_byte: 30s}\n"));
+  Peer client = small.connect();
+  client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" + std::string(5000, 'x'));
+  Peer origin = small.accept();
+  small.advance(20s - 1ms);
+  EXPECT_TRUE(client.open());
+  small.advance(1ms);
+  const std::string got = client.receive();
+  EXPECT_TRUE(got.starts_with("HTTP/1.1 504 ")) << got;
+  EXPECT_NE(got.find("PST-U003"), std::string::npos) << got;
+  EXPECT_EQ(small.endpoints()->front()->failures, 1u);
+}
+
+TEST_F(Timeouts, origin_idle_timeout_cuts_a_response_that_stops) {
+  start_with("idle_timeout: 75s", "    timeouts: {idle: 60s}\n");
+  Peer client = gateway.connect();
+  client.send(kGet);
+  Peer origin = gateway.accept();
+  origin.receive();
+  origin.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n1");
+  for (int i = 0; i < 3; ++i) {
+    gateway.advance(60s - 1ms);
+    origin.send("2");
+  }
+  EXPECT_TRUE(client.receive().ends_with("1222"));
+  gateway.advance(60s - 1ms);
+  EXPECT_TRUE(client.open());
+  gateway.advance(1ms);
+  EXPECT_TRUE(client.reset());
+  EXPECT_FALSE(origin.open());
+  EXPECT_NE(gateway.records(1)[0].find("\"error_code\":\"PST-U003\",\"error_side\":\"origin\""), std::string::npos);
+}
+
+TEST_F(Timeouts, an_idle_connection_to_the_origin_is_kept_for_its_time_and_not_longer) {
+  start_with("idle_timeout: 75s", "    pool: {idle_timeout: 30s}\n");
+  Peer client = gateway.connect();
+  client.send(kGet);
+  Peer origin = gateway.accept();
+  origin.receive();
+  origin.send(kOk);
+  client.receive();
+  gateway.advance(30s - 1ms);
+  EXPECT_TRUE(origin.open());
+  gateway.advance(1ms);
+  EXPECT_TRUE(origin.finished());
+  EXPECT_EQ(gateway.endpoints()->front()->connections, 0u);
+}
+
+TEST_F(Timeouts, lingering_after_an_early_answer_ends) {
+  start_simple();
+  Peer client = gateway.connect();
+  client.send("POST /%00 HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n");
+  EXPECT_TRUE(client.receive().starts_with("HTTP/1.1 400 "));
+  for (int i = 0; i < 4; ++i) {
+    gateway.advance(500ms - (i == 3 ? 1ms : 0ms));
+    EXPECT_EQ(gateway.worker->connections(), 1u);
+    client.send("more");
+  }
+  gateway.advance(1ms);
+  EXPECT_EQ(gateway.worker->connections(), 0u);
+}
+
+TEST_F(Timeouts, a_proxy_header_has_the_time_of_a_head) {
+  gateway.network.connect_as({IpAddress::parse("198.51.100.7").value(), 1234});
+  gateway.start(
+      "listeners: [{address: \"192.0.2.1:80\", proxy_protocol: v2, trusted_proxies: [198.51.100.0/24], "
+      "limits: {header_timeout: 10s}}]\nroutes: [{match: {path: /*}, respond: {status: 204}, public: true}]\n");
+  Peer client = gateway.connect();
+  client.send("\r\n\r\n");
+  gateway.advance(10s - 1ms);
+  EXPECT_TRUE(client.open());
+  gateway.advance(1ms);
+  EXPECT_FALSE(client.open());
+  EXPECT_EQ(gateway.worker->connections(), 0u);
+
+  Peer good = gateway.connect();
+  good.send(std::string("\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x01\xc0\0\x02\x01\x30\x39\0\x50", 28));
+  gateway.advance(60s);
+  EXPECT_TRUE(good.open()) << "the limit was for the header only";
+  good.send(kGet);
+  EXPECT_TRUE(good.receive().starts_with("HTTP/1.1 204 "));
+  EXPECT_NE(gateway.records(1)[0].find("\"client\":\"203.0.113.1\""), std::string::npos);
+
+  gateway.network.connect_as({IpAddress::parse("198.51.101.7").value(), 1234});
+  Peer stranger = gateway.connect();
+  EXPECT_FALSE(stranger.open());
+}
+
+}  // namespace
+}  // namespace postern::gateway
