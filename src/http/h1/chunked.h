@@ -46,11 +46,11 @@ class ChunkedDecoder {
   void publish_trailers();
 
   State state_ = State::size;
-  std::uint32_t scanned_ = 0;        // no LF in so many bytes of an unfinished line
-  std::uint32_t extensions_ = 0;     // bytes so far
-  std::uint32_t trailer_size_ = 0;   // bytes so far
+  std::uint32_t scanned_ = 0;       // no LF in so many bytes of an unfinished line
+  std::uint32_t extensions_ = 0;    // bytes so far
+  std::uint32_t trailer_size_ = 0;  // bytes so far
   std::uint32_t trailer_count_ = 0;
-  std::uint64_t remaining_ = 0;      // of the chunk's data
+  std::uint64_t remaining_ = 0;  // of the chunk's data
   // Few messages have trailers: idle connections do not pay for them.
   std::unique_ptr<Trailers> trailers_;
 };

@@ -96,11 +96,18 @@ bool HeadScanner::skip_empty_line() noexcept {
   return true;
 }
 
+bool HeadScanner::continues_line(std::string_view bytes) const noexcept {
+  if (scanned_ <= line_) return false;
+  const char* const from = bytes.data() + scanned_;
+  const char* const end = bytes.data() + bytes.size();
+  if (in_value_) return skip_value(from, end) == end;
+  return bytes.size() - line_ <= kMaxNameSize && skip_token(from, end) == end;
+}
+
 Flaw HeadScanner::scan_fields(std::string_view bytes, const HeadLimits& limits, Headers& out) {
   const std::size_t allowed = std::min(bytes.size(), saturating_add(fields_, limits.max_header_bytes));
-  if (scanned_ > line_ && bytes.size() == allowed &&
-      !std::memchr(bytes.data() + scanned_, '\n', bytes.size() - scanned_)) {
-    scanned_ = bytes.size();
+  if (bytes.size() == allowed && continues_line(bytes)) {
+    scanned_ = allowed;
     return Flaw::unfinished;
   }
   const char* const base = bytes.data();
@@ -121,7 +128,9 @@ Flaw HeadScanner::scan_fields(std::string_view bytes, const HeadLimits& limits, 
     const Flaw flaw = scan_field(at, end, field, next);
     if (flaw == Flaw::unfinished) {
       line_ = static_cast<std::size_t>(at - base);
-      scanned_ = allowed;
+      // What a CR means depends on the byte behind it.
+      scanned_ = at != end && end[-1] == '\r' ? allowed - 1 : allowed;
+      in_value_ = std::memchr(at, ':', allowed - line_) != nullptr;
       return bytes.size() > allowed ? Flaw::too_large : Flaw::unfinished;
     }
     if (flaw != Flaw::none) return flaw;

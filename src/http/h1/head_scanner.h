@@ -1,8 +1,8 @@
 // What request and response heads have in common: their lines, found and judged in one pass from left to right, and the
 // field rules of RFC 9112 section 5 and RFC 9110 section 5, strictly.
 //
-// The verdict on a head depends on its bytes alone, never on how they were cut into reads: each rule looks at the first
-// byte that breaks it, and a limit at a position.
+// The verdict on any beginning of a head depends on its bytes alone, never on how they were cut into reads: each rule
+// looks at the first byte that breaks it, and a limit at a position.
 #pragma once
 
 #include <cstddef>
@@ -27,9 +27,9 @@ enum class Flaw : std::uint8_t {
   unfinished,  // nothing wrong so far, but the line is not all there
   bare_lf,     // a line ended by LF alone
   bare_cr,
-  bad_name,    // empty, not a token, space before the colon, no colon
-  bad_value,   // a control character
-  folded,      // obs-fold
+  bad_name,   // empty, not a token, space before the colon, no colon
+  bad_value,  // a control character
+  folded,     // obs-fold
   too_many,
   too_large,
 };
@@ -41,9 +41,9 @@ enum class Flaw : std::uint8_t {
 
 [[nodiscard]] bool is_token(std::string_view text) noexcept;
 
-// Goes through a head in a growing, contiguous buffer that may move between the calls, hence offsets. Every line is
-// judged when it is complete; bytes seen before are not looked at again, but for one last pass that takes the views if
-// the head came in more than one piece.
+// Goes through a head in a growing, contiguous buffer that may move between the calls, hence offsets. Field lines are
+// judged byte by byte as they come. Bytes seen before are looked at again only when a line reaches its colon or its
+// end, and in one last pass that takes the views if the head came in more than one piece.
 class HeadScanner {
  public:
   // The start line without its CRLF: none, unfinished, bare_lf, or too_large if it has more than `max_size` bytes.
@@ -65,11 +65,15 @@ class HeadScanner {
   void reset() noexcept { *this = HeadScanner(); }
 
  private:
+  // All bytes since scanned_ merely continue the name or the value that the last call ended in.
+  [[nodiscard]] bool continues_line(std::string_view bytes) const noexcept;
+
   std::size_t start_ = 0;    // of the start line
   std::size_t fields_ = 0;   // of the first field line; 0: the start line is not complete
   std::size_t line_ = 0;     // of the first line that is not complete
-  std::size_t scanned_ = 0;  // no LF between line_ and here
+  std::size_t scanned_ = 0;  // between line_ and here nothing is wrong and no line ends
   std::size_t count_ = 0;    // field lines before line_
+  bool in_value_ = false;    // the colon of the field line at line_ has come
 };
 
 // What the fields say about the message as a whole, before the rules that differ between requests and responses.
@@ -78,9 +82,9 @@ struct HeadFacts {
   Fault fault = Fault::none;  // of the framing (RFC 9112 section 6.3)
   bool chunked = false;
   bool has_length = false;
-  bool keep_alive = true;      // version and Connection (RFC 9112 section 9.3)
+  bool keep_alive = true;  // version and Connection (RFC 9112 section 9.3)
   bool expect_continue = false;
-  bool expect_other = false;   // an expectation that nobody knows
+  bool expect_other = false;  // an expectation that nobody knows
   unsigned hosts = 0;
   std::uint64_t length = 0;
 };

@@ -9,8 +9,8 @@ namespace postern::http::h1 {
 class ResponseParser {
  public:
   // Call with the same bytes and more until it is not Parse::need_more; the buffer may move in between. With
-  // Parse::done `out` is complete and borrows from `bytes`; with need_more it is empty. `request_method` decides whether
-  // there is a body; 1xx heads are reported like others, with Framing::none.
+  // Parse::done `out` is complete and borrows from `bytes`; with need_more it is empty. `request_method` decides
+  // whether there is a body; 1xx heads are reported like others, with Framing::none.
   //
   // All errors are origin_malformed, Side::origin; the detail names the rule.
   [[nodiscard]] Result<Parse> parse(std::string_view bytes, const HeadLimits& limits, Method request_method,
