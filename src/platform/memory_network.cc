@@ -47,6 +47,8 @@ class MemoryStream final : public Stream, Loop::Deferred {
     const std::size_t n = std::min({into.size(), in_->bytes.size(), options_.max_read});
     std::memcpy(into.data(), in_->bytes.data(), n);
     in_->bytes.erase(0, n);
+    // As on a socket, a read that took everything needs no second one to know.
+    if (in_->bytes.empty() && !in_->finished) may_read_ = false;
     if (in_->writer) in_->writer->notify();
     return {IoStatus::ok, 0, n};
   }
