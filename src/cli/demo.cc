@@ -25,9 +25,9 @@ constexpr std::string_view kOwnBackend = "demo";
 class TemporaryDirectory {
  public:
   TemporaryDirectory() {
-    std::error_code ignored;
-    std::string name = (std::filesystem::temp_directory_path(ignored) / "postern-demo-XXXXXX").string();
-    if (::mkdtemp(name.data())) path_ = std::move(name);
+    std::error_code problem;
+    std::string name = (std::filesystem::temp_directory_path(problem) / "postern-demo-XXXXXX").string();
+    if (!problem && ::mkdtemp(name.data())) path_ = std::move(name);
   }
   TemporaryDirectory(const TemporaryDirectory&) = delete;
   TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "base/json_writer.h"
+#include "cli/admin_client.h"
 #include "cli/paths.h"
 #include "cli/verbs.h"
 #include "config/units.h"
@@ -24,14 +25,22 @@ Exit report(const Error& error, const Console& console) {
   return error.side() == Side::client ? Exit::usage : Exit::runtime;
 }
 
-// The database's path. Empty after explaining why.
-std::string database_path(const KeysOptions& options, const Console& console) {
-  if (!options.database.empty()) return options.database;
+// Where the keys are, and where a gateway may listen that uses them. False after explaining why it is not known.
+bool find_database(const KeysOptions& options, ConfigPaths& paths, const Console& console) {
+  if (!options.database.empty()) {
+    paths.key_database = options.database;
+    return true;
+  }
   config::Diagnostics diagnostics(options.config);
-  ConfigPaths paths;
-  if (find_paths(options.config, paths, diagnostics)) return paths.key_database;
+  if (find_paths(options.config, paths, diagnostics)) return true;
   static_cast<void>(console.error(diagnostics.to_text()));
-  return {};
+  return false;
+}
+
+// A running gateway would see the change at its next look; asked, it looks at once. Nobody has to be running.
+void tell_gateway(const ConfigPaths& paths) {
+  if (paths.admin_socket.empty()) return;
+  static_cast<void>(ask_admin(paths.admin_socket, "POST", "/keys/refresh", Format::text));
 }
 
 std::string_view status_text(const KeyRecord& record, WallTime now) {
@@ -148,22 +157,23 @@ Exit keys_create(const KeysCreateOptions& options, const Console& console) {
   if (*expires && **expires <= now) {
     return report(Error(Code::bad_request, Side::client, "--expires lies in the past"), console);
   }
-  std::string path;
-  if (!options.hashed) path = database_path(options, console);
-  if (!options.hashed && path.empty()) return Exit::configuration;
-  const Result<KeyDatabase::NewKey> made = options.hashed ? make_unstored(std::move(*consumer), *expires, now)
-                                                          : make_stored(path, std::move(*consumer), *expires, now);
+  ConfigPaths paths;
+  if (!options.hashed && !find_database(options, paths, console)) return Exit::configuration;
+  const Result<KeyDatabase::NewKey> made = options.hashed
+                                               ? make_unstored(std::move(*consumer), *expires, now)
+                                               : make_stored(paths.key_database, std::move(*consumer), *expires, now);
   if (!made) return report(made.error(), console);
+  tell_gateway(paths);
   return show_new_key(*made, options, now, console);
 }
 
 Exit keys_list(const KeysOptions& options, const Console& console) {
-  const std::string path = database_path(options, console);
-  if (path.empty()) return Exit::configuration;
+  ConfigPaths paths;
+  if (!find_database(options, paths, console)) return Exit::configuration;
   std::vector<KeyRecord> records;
   // No database yet is no key yet.
-  if (std::error_code ignored; std::filesystem::exists(path, ignored)) {
-    const auto database = KeyDatabase::open(path, KeyDatabase::Missing::fail);
+  if (std::error_code ignored; std::filesystem::exists(paths.key_database, ignored)) {
+    const auto database = KeyDatabase::open(paths.key_database, KeyDatabase::Missing::fail);
     if (!database) return report(database.error(), console);
     Result<std::vector<KeyRecord>> listed = (*database)->list();
     if (!listed) return report(listed.error(), console);
@@ -204,9 +214,9 @@ Exit keys_revoke(const KeysRevokeOptions& options, const Console& console) {
                     : "a key id is \"pst_\" and 8 letters or digits; `postern keys list` shows them"),
         console);
   }
-  const std::string path = database_path(options, console);
-  if (path.empty()) return Exit::configuration;
-  const auto database = KeyDatabase::open(path, KeyDatabase::Missing::fail);
+  ConfigPaths paths;
+  if (!find_database(options, paths, console)) return Exit::configuration;
+  const auto database = KeyDatabase::open(paths.key_database, KeyDatabase::Missing::fail);
   if (!database) return report(database.error(), console);
   const Result<KeyDatabase::Revoked> revoked = (*database)->revoke(options.key_id, SystemClock().wall());
   if (!revoked) return report(revoked.error(), console);
@@ -220,6 +230,7 @@ Exit keys_revoke(const KeysRevokeOptions& options, const Console& console) {
     json.end_object();
     return console.out(body + "\n");
   };
+  tell_gateway(paths);
   switch (*revoked) {
     case KeyDatabase::Revoked::now:
       return answer("revoked", " is revoked") ? Exit::ok : Exit::runtime;

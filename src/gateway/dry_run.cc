@@ -6,7 +6,11 @@ namespace postern::gateway {
 
 std::unique_ptr<DryRun> DryRun::build(const std::string& config_file, config::Diagnostics& diagnostics) {
   std::unique_ptr<DryRun> out(new DryRun());
-  std::shared_ptr<const config::Config> config = load_config_file(config_file, out->clock_.wall(), diagnostics);
+  const std::optional<std::string> text = read_config_text(config_file, diagnostics);
+  if (!text) return nullptr;
+  const config::DiskFileReader files;
+  std::shared_ptr<const config::Config> config =
+      load_config(config_file, *text, files, out->clock_.wall(), diagnostics);
   if (!config) return nullptr;
   Result<std::unique_ptr<observe::MetricRegistry>> registry = observe::MetricRegistry::create({.loops = 1});
   if (!registry) {

@@ -12,6 +12,6 @@ namespace postern::gateway {
 void answer_with_problem(http::Exchange& exchange, const Error& error);
 
 // The same body for a connection that never became an exchange (over the connection limit), complete with head.
-[[nodiscard]] std::string raw_problem_response(const Error& error);
+[[nodiscard]] std::string raw_problem_response(const Error& error, std::string_view request_id);
 
 }  // namespace postern::gateway

@@ -13,6 +13,8 @@
 #include "config/diagnostics.h"
 #include "gateway/schema.h"
 #include "gateway/signals.h"
+#include "policies/catalog.h"
+#include "store/private_directory.h"
 
 namespace postern::gateway {
 namespace {
@@ -58,6 +60,15 @@ SocketAddress to_socket_address(const config::Address& address) {
   if (address.kind == config::Address::Kind::unix_socket) return {{}, 0, address.path};
   const auto ip = IpAddress::parse(address.host == "localhost" ? "127.0.0.1" : address.host);
   return {ip.value_or(IpAddress()), address.port, {}};
+}
+
+bool identifies_consumers(const config::Config& config) {
+  const std::vector<std::string> names = policies::authenticating_policies();
+  const auto any = [&](const std::vector<config::PolicyUse>& uses) {
+    return std::ranges::any_of(uses, [&](const config::PolicyUse& use) { return std::ranges::find(names, use.name) != names.end(); });
+  };
+  return any(config.policies) || std::ranges::any_of(config.origins, any, &config::OriginConfig::policies) ||
+         std::ranges::any_of(config.routes, any, &config::RouteConfig::policies);
 }
 
 bool same_file(const config::ConsumersConfig& a, const config::ConsumersConfig& b) {
@@ -109,12 +120,20 @@ Gateway::~Gateway() {
   snapshot_.reset();
 }
 
-std::shared_ptr<const Snapshot> Gateway::load(LoadReport& report) {
+std::shared_ptr<const Snapshot> Gateway::load(From from, LoadReport& report) {
   config::Diagnostics diagnostics(options_.config_file);
-  const std::shared_ptr<const config::Config> config = load_config_file(options_.config_file, options_.clock.wall(), diagnostics);
+  std::optional<std::string> text =
+      from == From::file ? read_config_text(options_.config_file, diagnostics) : std::optional(text_in_force_);
+  std::shared_ptr<const config::Config> config;
+  loading_files_ = std::make_unique<SecretFiles>();
+  if (text) {
+    loading_text_ = std::move(*text);
+    config = load_config(options_.config_file, loading_text_, *loading_files_, options_.clock.wall(), diagnostics);
+  }
   std::shared_ptr<const Snapshot> snapshot;
   if (config) {
     Result<void> prepared = prepare_services(*config);
+    if (prepared) prepared = open_key_store(*config);
     if (!prepared) {
       report.problems = options_.config_file + ": " + std::string(prepared.error().detail()) + "\n";
       report.outcome = LoadReport::Outcome::failed;
@@ -134,18 +153,6 @@ Result<void> Gateway::prepare_services(const config::Config& config) {
   const unsigned loops = config.workers != 0 ? config.workers : available_cpus();
   Result<std::unique_ptr<observe::MetricRegistry>> registry = observe::MetricRegistry::create({.loops = loops});
   if (!registry) return std::unexpected(std::move(registry.error()));
-  if (!config.consumers.file.empty() || !config.consumers.database.empty()) {
-    std::error_code ignored;
-    if (!config.consumers.database.empty()) {
-      std::filesystem::create_directories(std::filesystem::path(config.consumers.database).parent_path(), ignored);
-    }
-    store::KeyStore::Options options;
-    options.database = config.consumers.database;
-    options.file = config.consumers.file;
-    Result<std::unique_ptr<store::KeyStore>> keys = store::KeyStore::open(options, options_.clock);
-    if (!keys) return std::unexpected(std::move(keys.error()));
-    key_store_ = std::move(*keys);
-  }
   if (config.access_log.sink != config::AccessLogConfig::Sink::off) {
     Result<std::unique_ptr<observe::AccessLog>> log =
         observe::AccessLog::open(access_log_options(config.access_log), options_.log);
@@ -163,9 +170,25 @@ Result<void> Gateway::prepare_services(const config::Config& config) {
   return {};
 }
 
+// As soon as a policy asks who somebody is; a gateway without such a policy needs no database.
+Result<void> Gateway::open_key_store(const config::Config& config) {
+  if (key_store_ || !identifies_consumers(config)) return {};
+  store::KeyStore::Options options;
+  options.database = config.consumers.database;
+  options.file = config.consumers.file;
+  if (!options.database.empty()) {
+    Result<void> made = store::make_private_directory(std::filesystem::path(options.database).parent_path());
+    if (!made) return made;
+  }
+  Result<std::unique_ptr<store::KeyStore>> keys = store::KeyStore::open(options, options_.clock);
+  if (!keys) return std::unexpected(std::move(keys.error()));
+  key_store_ = std::move(*keys);
+  return {};
+}
+
 LoadReport Gateway::start() {
   LoadReport report;
-  std::shared_ptr<const Snapshot> snapshot = load(report);
+  std::shared_ptr<const Snapshot> snapshot = load(From::file, report);
   if (!snapshot) return report;
   const auto rejected = [&](const Error& error) {
     report.problems += std::string(error.detail()) + "\n";
@@ -178,6 +201,8 @@ LoadReport Gateway::start() {
   }
   snapshot_ = std::move(snapshot);
   generation_ = snapshot_->generation;
+  text_in_force_ = loading_text_;
+  secret_files_ = std::move(loading_files_);
   Result<void> opened = open_control_listeners(*snapshot_->config);
   if (!opened) return rejected(opened.error());
   Result<std::unique_ptr<origins::Resolver>> resolver = origins::make_resolver(loop_);
@@ -192,7 +217,7 @@ LoadReport Gateway::start() {
   while (!settled() && !draining_ && options_.clock.now() < deadline) loop_.run_once();
   metrics_->set_generation(generation_);
   for (const auto& worker : workers_) worker->start();
-  tasks_.spawn(tick());
+  tasks_.spawn(watch_secret_files());
   report.outcome = LoadReport::Outcome::applied;
   return report;
 }
@@ -242,7 +267,7 @@ void Gateway::resolve_new_names(const Snapshot& snapshot) const {
   }
 }
 
-LoadReport Gateway::reload() {
+LoadReport Gateway::reload(From from) {
   LoadReport report;
   const auto finish = [&](LoadReport::Outcome outcome) {
     report.outcome = outcome;
@@ -267,11 +292,22 @@ LoadReport Gateway::reload() {
     report.problems = "the gateway is shutting down\n";
     return finish(LoadReport::Outcome::rejected);
   }
-  std::shared_ptr<const Snapshot> snapshot = load(report);
-  if (!snapshot) return finish(report.outcome);
+  std::shared_ptr<const Snapshot> snapshot = load(from, report);
+  if (!snapshot) {
+    // Said once; the next look tries again only if a file has changed once more.
+    if (from == From::in_force) secret_files_ = std::move(loading_files_);
+    return finish(report.outcome);
+  }
+  for (const std::string& path : config::secrets_fixed_at_start(*snapshot->config)) {
+    report.notes.push_back(path + " comes from the environment, which is fixed when the process starts");
+  }
   report.changes = config::describe_changes(*snapshot_->config, *snapshot->config);
   for (std::string& line : needs_restart(*snapshot_->config, *snapshot->config)) report.changes.push_back(std::move(line));
-  if (report.changes.empty()) return finish(LoadReport::Outcome::unchanged);
+  if (report.changes.empty()) {
+    text_in_force_ = loading_text_;
+    secret_files_ = std::move(loading_files_);
+    return finish(LoadReport::Outcome::unchanged);
+  }
 
   resolve_new_names(*snapshot);
   // The first worker tries the addresses; if it can bind them, the others can, too.
@@ -290,6 +326,8 @@ LoadReport Gateway::reload() {
   }
   snapshot_ = std::move(snapshot);
   generation_ = snapshot_->generation;
+  text_in_force_ = loading_text_;
+  secret_files_ = std::move(loading_files_);
   metrics_->set_generation(generation_);
   watch_origins();
   return finish(LoadReport::Outcome::applied);
@@ -323,19 +361,24 @@ Task<void> Gateway::drain() {
   loop_.stop();
 }
 
-// Once a second: what is only needed roughly.
-Task<void> Gateway::tick() {
-  for (;;) {
-    std::size_t insecure = 0;
-    for (const OriginPlan& plan : snapshot_->origins) {
-      insecure += plan.origin->config.insecure ? 1 : 0;
-      const auto endpoints = plan.origin->state->endpoints();
-      for (std::size_t i = 0; i < endpoints->size() && i < plan.metrics.endpoint_healthy.size(); ++i) {
-        registry_->set(plan.metrics.endpoint_healthy[i], (*endpoints)[i]->available(loop_.now()) ? 1 : 0);
-      }
+void Gateway::update_gauges() {
+  std::size_t insecure = 0;
+  for (const OriginPlan& plan : snapshot_->origins) {
+    insecure += plan.origin->config.insecure ? 1 : 0;
+    const auto endpoints = plan.origin->state->endpoints();
+    for (std::size_t i = 0; i < endpoints->size() && i < plan.metrics.endpoint_healthy.size(); ++i) {
+      registry_->set(plan.metrics.endpoint_healthy[i], (*endpoints)[i]->available(loop_.now()) ? 1 : 0);
     }
-    metrics_->set_insecure_options(insecure);
+  }
+  metrics_->set_insecure_options(insecure);
+}
+
+Task<void> Gateway::watch_secret_files() {
+  for (;;) {
     co_await loop_.sleep_for(std::chrono::seconds(1));
+    if (draining_ || !secret_files_->changed(options_.clock.wall())) continue;
+    options_.log.info("the file of a secret has changed");
+    static_cast<void>(reload(From::in_force));
   }
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "gateway/control_server.h"
+#include "gateway/secret_files.h"
 #include "gateway/signals.h"
 #include "gateway/snapshot.h"
 #include "gateway/worker.h"
@@ -33,6 +34,7 @@ struct LoadReport {
   std::string problems;               // text of the diagnostics, or why an address cannot be bound
   std::string problems_json;
   std::vector<std::string> changes;   // one line each
+  std::vector<std::string> notes;     // what a reload cannot do
 };
 
 class Gateway final : public TaskSet::ErrorHandler {
@@ -45,6 +47,12 @@ class Gateway final : public TaskSet::ErrorHandler {
     observe::Log& log;
   };
 
+  // Where a reload takes the text of the configuration from.
+  enum class From : std::uint8_t {
+    file,
+    in_force,  // the text that runs: only secrets may have changed
+  };
+
   // Throws std::system_error if the kernel refuses what every process needs (epoll, threads).
   explicit Gateway(const Options& options);
   Gateway(const Gateway&) = delete;
@@ -55,7 +63,7 @@ class Gateway final : public TaskSet::ErrorHandler {
   [[nodiscard]] LoadReport start();
   // Serves signals and control listeners until SIGTERM or SIGINT, then drains. Returns the exit code.
   [[nodiscard]] int run();
-  [[nodiscard]] LoadReport reload();
+  [[nodiscard]] LoadReport reload() { return reload(From::file); }
   // From a signal or a test: ends run() after draining.
   void begin_drain();
 
@@ -64,18 +72,23 @@ class Gateway final : public TaskSet::ErrorHandler {
   [[nodiscard]] Loop& loop() noexcept { return loop_; }
 
  private:
-  [[nodiscard]] std::shared_ptr<const Snapshot> load(LoadReport& report);
+  [[nodiscard]] LoadReport reload(From from);
+  [[nodiscard]] std::shared_ptr<const Snapshot> load(From from, LoadReport& report);
   [[nodiscard]] Result<void> prepare_services(const config::Config& config);
+  [[nodiscard]] Result<void> open_key_store(const config::Config& config);
   [[nodiscard]] Result<void> open_control_listeners(const config::Config& config);
   void watch_origins();
   void resolve_new_names(const Snapshot& snapshot) const;
   [[nodiscard]] ControlAnswer observe_request(const ControlRequest& request);
   [[nodiscard]] ControlAnswer admin_request(const ControlRequest& request);
   [[nodiscard]] ControlAnswer reload_request(const ControlRequest& request);
+  [[nodiscard]] ControlAnswer refresh_keys();
   [[nodiscard]] observe::Status status() const;
   [[nodiscard]] bool ready() const;
   [[nodiscard]] Task<void> drain();
-  [[nodiscard]] Task<void> tick();
+  // For a scrape: what is not counted as it happens.
+  void update_gauges();
+  [[nodiscard]] Task<void> watch_secret_files();
   void on_task_exception(std::exception_ptr exception) noexcept override;
   [[nodiscard]] std::size_t open_connections() const;
 
@@ -96,6 +109,10 @@ class Gateway final : public TaskSet::ErrorHandler {
   BufferPool buffers_;
   std::vector<std::unique_ptr<origins::OriginWatcher>> watchers_;
   observe::ReloadStatus last_reload_;
+  std::string loading_text_;  // of the last load, good or not
+  std::string text_in_force_;
+  std::unique_ptr<SecretFiles> loading_files_;
+  std::unique_ptr<SecretFiles> secret_files_;  // of the configuration in force
   std::uint64_t generation_ = 0;
   bool draining_ = false;
   int exit_code_ = 0;

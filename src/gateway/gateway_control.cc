@@ -21,6 +21,7 @@ ControlAnswer Gateway::observe_request(const ControlRequest& request) {
     return text(503, draining_ ? "draining\n" : "the key store is unavailable\n");
   }
   if (request.path == "/metrics") {
+    update_gauges();
     metrics_->set_log_dropped(access_log_ ? access_log_->dropped() : 0, options_.log.dropped());
     return {200, "text/plain; version=0.0.4; charset=utf-8", metrics_->render()};
   }
@@ -33,6 +34,7 @@ ControlAnswer Gateway::observe_request(const ControlRequest& request) {
 
 ControlAnswer Gateway::admin_request(const ControlRequest& request) {
   if (request.path == "/reload") return request.method == "POST" ? reload_request(request) : wrong_method();
+  if (request.path == "/keys/refresh") return request.method == "POST" ? refresh_keys() : wrong_method();
   if (request.path != "/status") return not_found();
   if (request.method != "GET") return wrong_method();
   if (request.json) return {200, "application/json", render_json(status(), observe::Audience::admin)};
@@ -43,13 +45,15 @@ ControlAnswer Gateway::reload_request(const ControlRequest& request) {
   const LoadReport report = reload();
   const std::string_view outcome = report.outcome == LoadReport::Outcome::applied     ? "applied"
                                    : report.outcome == LoadReport::Outcome::unchanged ? "unchanged"
-                                                                                      : "rejected";
-  const bool refused =
-      report.outcome == LoadReport::Outcome::rejected || report.outcome == LoadReport::Outcome::failed;
-  const int status = refused ? 422 : 200;
+                                   : report.outcome == LoadReport::Outcome::rejected  ? "rejected"
+                                                                                      : "failed";
+  const int status = report.outcome == LoadReport::Outcome::rejected ? 422
+                     : report.outcome == LoadReport::Outcome::failed ? 500
+                                                                     : 200;
   if (!request.json) {
     std::string body = std::string(outcome) + ", generation " + std::to_string(generation_) + "\n";
     for (const std::string& line : report.changes) body += line + "\n";
+    for (const std::string& line : report.notes) body += "note: " + line + "\n";
     return text(status, body + report.problems);
   }
   std::string body;
@@ -61,9 +65,20 @@ ControlAnswer Gateway::reload_request(const ControlRequest& request) {
   json.begin_array();
   for (const std::string& line : report.changes) json.value(line);
   json.end_array();
+  json.key("notes");
+  json.begin_array();
+  for (const std::string& line : report.notes) json.value(line);
+  json.end_array();
   json.field("problems", report.problems);
   json.end_object();
   return {status, "application/json", body + "\n"};
+}
+
+// A key that was made or revoked counts when `postern keys` returns, not only at the store's next look.
+ControlAnswer Gateway::refresh_keys() {
+  if (!key_store_) return text(200, "no policy uses keys\n");
+  const Result<void> looked = key_store_->refresh();
+  return looked ? text(200, "ok\n") : text(503, std::string(looked.error().detail()) + "\n");
 }
 
 observe::Status Gateway::status() const {
@@ -89,9 +104,9 @@ observe::Status Gateway::status() const {
       shown.address = endpoint->address.to_string();
       shown.active = endpoint->in_flight.load();
       shown.ejections = endpoint->ejections.load();
-      shown.state = !endpoint->healthy.load()  ? observe::EndpointState::unhealthy
-                    : endpoint->ejected(now)   ? observe::EndpointState::ejected
-                                               : observe::EndpointState::healthy;
+      shown.state = !endpoint->healthy.load() ? observe::EndpointState::unhealthy
+                    : endpoint->ejected(now)  ? observe::EndpointState::ejected
+                                              : observe::EndpointState::healthy;
       if (endpoint->ejected(now)) {
         shown.until = out.now + (MonoTime(Duration(endpoint->ejected_until.load())) - now);
       }

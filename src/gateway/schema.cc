@@ -4,30 +4,28 @@
 
 #include <vector>
 
+#include "config/yaml.h"
 #include "identity/catalog.h"
 #include "policies/catalog.h"
 
 namespace postern::gateway {
-namespace {
-
-constexpr std::size_t kMaxConfigBytes = 16 * 1024 * 1024;
-
-}  // namespace
-
 Result<config::Schema> full_schema() {
   std::vector<config::SchemaPart> parts(identity::schema_parts().begin(), identity::schema_parts().end());
-  for (const policies::CatalogEntry& entry : policies::catalog()) parts.push_back({"policy", entry.name, entry.schema});
+  for (const config::SchemaPart& part : policies::schema_parts()) parts.push_back(part);
   return config::compile_schema(config::root_schema_text(), parts);
 }
 
-std::shared_ptr<const config::Config> load_config_file(const std::string& file, WallTime now,
-                                                       config::Diagnostics& diagnostics) {
-  const config::DiskFileReader files;
-  const config::FileReader::Outcome read = files.read(file, kMaxConfigBytes);
+std::optional<std::string> read_config_text(const std::string& file, config::Diagnostics& diagnostics) {
+  config::FileReader::Outcome read = config::DiskFileReader().read(file, config::kMaxFileBytes);
   if (!read.content) {
     diagnostics.error(config::Problem::unreadable, config::Position{}, "cannot read the file: " + read.problem);
-    return nullptr;
   }
+  return std::move(read.content);
+}
+
+std::shared_ptr<const config::Config> load_config(const std::string& file, std::string_view text,
+                                                  const config::FileReader& secret_files, WallTime now,
+                                                  config::Diagnostics& diagnostics) {
   const Result<config::Schema> schema = full_schema();
   if (!schema) {
     diagnostics.error(config::Problem::unreadable, config::Position{},
@@ -35,16 +33,13 @@ std::shared_ptr<const config::Config> load_config_file(const std::string& file, 
     return nullptr;
   }
   const config::ProcessEnvironment environment;
-  config::LoadInput input{.file = file,
-                          .text = *read.content,
-                          .schema = *schema,
-                          .secrets = {environment, files},
-                          .now = now,
-                          .paths = config::default_paths(environment, ::geteuid()),
-                          .authenticating_policies = {}};
-  for (const policies::CatalogEntry& entry : policies::catalog()) {
-    if (entry.authenticates == policies::Authenticates::yes) input.authenticating_policies.emplace_back(entry.name);
-  }
+  const config::LoadInput input{.file = file,
+                                .text = text,
+                                .schema = *schema,
+                                .secrets = {environment, secret_files},
+                                .now = now,
+                                .paths = config::default_paths(environment, ::geteuid()),
+                                .authenticating_policies = policies::authenticating_policies()};
   return config::load(input, diagnostics);
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "config/config.h"
@@ -13,8 +14,13 @@ namespace postern::gateway {
 // The schema that validates, and that `postern schema` prints. An error is a bug of ours, found by any test.
 [[nodiscard]] Result<config::Schema> full_schema();
 
-// Reads `file` with the process's environment and credentials. nullptr if diagnostics has errors afterwards.
-[[nodiscard]] std::shared_ptr<const config::Config> load_config_file(const std::string& file, WallTime now,
-                                                                     config::Diagnostics& diagnostics);
+// The whole file. nullopt after reporting why it cannot be read.
+[[nodiscard]] std::optional<std::string> read_config_text(const std::string& file, config::Diagnostics& diagnostics);
+
+// Reads `text`, which came from `file`, with the process's environment and the secrets that `secret_files` finds.
+// nullptr if diagnostics has errors afterwards.
+[[nodiscard]] std::shared_ptr<const config::Config> load_config(const std::string& file, std::string_view text,
+                                                                const config::FileReader& secret_files, WallTime now,
+                                                                config::Diagnostics& diagnostics);
 
 }  // namespace postern::gateway

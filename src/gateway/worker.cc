@@ -147,7 +147,10 @@ void Worker::Port::on_accept(std::unique_ptr<Stream> stream, const PeerAddress& 
 }
 
 void Worker::Port::refuse(Stream& stream) {
-  const std::string refusal = raw_problem_response(Error(Code::too_many_connections, Side::gateway));
+  std::array<char, http::RequestIdGenerator::kSize> id{};
+  worker_.context_.request_ids.next(id);
+  const std::string refusal =
+      raw_problem_response(Error(Code::too_many_connections, Side::gateway), {id.data(), id.size()});
   iovec part{const_cast<char*>(refusal.data()), refusal.size()};  // NOLINT: written from, not to
   static_cast<void>(stream.try_write({&part, 1}));
   worker_.context_.metrics.add(worker_.context_.metric_families.error(Code::too_many_connections, Side::gateway));

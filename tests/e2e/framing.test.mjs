@@ -13,7 +13,10 @@ before(async () => {
   origin = await RecordingOrigin.start();
   gateway = await Gateway.start({
     origins: { main: { url: origin.url, identity } },
-    routes: [{ match: { path: '/*' }, origin: 'main', public: true }],
+    routes: [
+      { match: { path: '/*' }, origin: 'main', public: true },
+      { match: { path: '/dav/*', methods: ['PROPFIND', 'FROB', 'M-SEARCH'] }, origin: 'main', public: true },
+    ],
   });
 });
 
@@ -220,10 +223,13 @@ test('the request line', async (t) => {
   for (const [name, text] of [['TRACE', 'TRACE / HTTP/1.1'], ['CONNECT', 'CONNECT api.test:443 HTTP/1.1'], ['CONNECT with a path', 'CONNECT / HTTP/1.1'], ['CONNECT to ourselves', 'CONNECT api.test HTTP/1.1']]) {
     await assertRefused(t, { gateway, origin, name, bytes: `${text}\r\nHost: api.test\r\n\r\n`, expected: { status: [400, 501], code: ['PST-R001', 'PST-R004', 'PST-R005', 'PST-R012'], closes: false } });
   }
-  await t.test('a method of WebDAV or of tomorrow passes as it is', async () => {
+  await t.test('a method of WebDAV or of tomorrow passes where a route names it', async () => {
     for (const method of ['PROPFIND', 'FROB', 'M-SEARCH']) {
-      assert.equal((await exchange(gateway.port, request('/x', { method }))).status, 200);
+      assert.equal((await exchange(gateway.port, request('/dav/x', { method }))).status, 200);
       assert.equal(origin.last().method, method);
+      const elsewhere = await exchange(gateway.port, request('/x', { method }));
+      assert.equal(elsewhere.status, 501);
+      assert.equal(elsewhere.problem().code, 'PST-R012');
     }
   });
   await assertRefused(t, { gateway, origin, name: 'a TLS ClientHello', expected: { ...bad, silent: true },

@@ -1,7 +1,7 @@
 // The point of it all: a backend that is locked serves nobody but the gateway. nginx, HAProxy and Node as people run
 // them, a Unix socket, rotation without downtime, and no way for the secret to leak.
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { before, test } from 'node:test';
 import { Gateway, binary, identity, postern, secret, secretHeader } from './lib/gateway.mjs';
@@ -100,10 +100,26 @@ test('a secret that changes at its time, and by its file', async (t) => {
     rotating.signal('SIGHUP');
     await until('the third value', async () => (await sent()) === third);
   });
+  await t.test('a file with other content counts without anybody asking, and takes nothing else with it', async () => {
+    const running = readFileSync(rotating.file);
+    writeFileSync(rotating.file, 'version: 1\n# half an edit that nobody has asked for');
+    writeFileSync(`${file}.new`, first);
+    renameSync(`${file}.new`, file);
+    await until('the first value again', async () => (await sent()) === first);
+    writeFileSync(rotating.file, running);
+    writeFileSync(file, third);
+    await until('the third value again', async () => (await sent()) === third);
+  });
+  await t.test('a file that became unusable is reported, and the old value stays', async () => {
+    writeFileSync(file, 'short');
+    await until('the refusal in the log', () => /PST-C023/.test(rotating.output()));
+    assert.equal(await sent(), third);
+    writeFileSync(file, third);
+  });
   await t.test('an emptied file does not empty the header', async () => {
     writeFileSync(file, '');
     rotating.signal('SIGHUP');
-    await until('the refusal in the log', () => /PST-C02[23]/.test(rotating.output()));
+    await until('the refusal in the log', () => /PST-C022/.test(rotating.output()));
     assert.equal(await sent(), third);
   });
   for (const value of [first, second, third]) assert.ok(!rotating.output().includes(value), 'a secret in the output');

@@ -131,7 +131,7 @@ test('health checks', async (t) => {
   const checked = await RecordingOrigin.start({ answer });
   const other = await RecordingOrigin.start({ answer: ok('other') });
   const gateway = await gatewayTo({ endpoints: [checked.url, other.url],
-    health: { path: '/health', interval: '200ms', timeout: '1s', healthy_threshold: 1, unhealthy_threshold: 2, expected_status: [200] } });
+    health: { path: '/health', interval: '200ms', timeout: '200ms', healthy_threshold: 1, unhealthy_threshold: 2, expected_status: [200] } });
   await t.test('carry the identity', async () => {
     await until('a health check', () => health.length > 0);
     assert.equal(health[0].get(secretHeader), secret);

@@ -26,7 +26,7 @@ before(async () => {
       route('/fixed', [{ rewrite: { path: '/other' } }]),
       route('/cors', [{ cors: { origins: ['https://app.test', 'https://*.wild.test'], methods: ['GET', 'PUT'], headers: ['X-API-Key'], expose: ['X-Inner'], credentials: true, max_age: '10m' } }]),
       route('/cors-any', [{ cors: { origins: ['*'] } }]),
-      { match: { path: '/respond' }, respond: { status: 418, body: '{"tea":true}', content_type: 'application/json', set: { 'X-Tea': 'yes' } }, public: true },
+      { match: { path: '/respond' }, respond: { status: 418, body: '{"tea":true}', content_type: 'application/json', headers: { 'X-Tea': 'yes' } }, public: true },
       { match: { path: '/redirect/*' }, redirect: { to: 'https://new.test${path}${query}', strip_prefix: '/redirect', status: 308 }, public: true },
       route('/without', [], { without: ['response_headers'], reason: 'the partner wants it raw' }),
     ],

@@ -77,7 +77,7 @@ test('five minutes, in an empty folder', async (t) => {
   for (const [name, start, port] of [['haproxy', 'haproxy -D -p haproxy.pid -f haproxy.cfg', 9001], ['node', `${process.execPath} backend.mjs &`, 9002]]) {
     await t.test(`the backend of ${name} refuses everyone else`, async () => {
       await session.run(start);
-      const status = (extra) => session.run(`curl -sS --retry 20 --retry-connrefused --retry-delay 1 -o /dev/null -w "%{http_code}" ${extra} http://127.0.0.1:${port}/orders/7`);
+      const status = (extra) => session.run(`curl -s --retry 20 --retry-connrefused --retry-delay 1 -o /dev/null -w "%{http_code}" ${extra} http://127.0.0.1:${port}/orders/7`);
       assert.equal(await status(''), '401');
       assert.equal(await status('-H "X-Backend-Secret: a guess"'), '401');
       assert.equal(await status('-H "X-Backend-Secret: $BACKEND_SECRET"'), '200');

@@ -73,7 +73,13 @@ export class RecordingOrigin {
     return this.requests[count - 1];
   }
   last() { return this.requests[this.requests.length - 1]; }
-  reset() { this.requests = []; this.connections = this.connections.filter((c) => !c.closed); this.errors = []; }
+  // Forgets what was received; connections that are open stay.
+  reset() {
+    this.requests = [];
+    this.connections = this.connections.filter((c) => !c.closed);
+    for (const connection of this.connections) Object.assign(connection, { chunks: [], requests: [] });
+    this.errors = [];
+  }
   async stop() {
     this.server.close();
     for (const { socket } of this.connections) socket.destroy();

@@ -1,0 +1,85 @@
+#include "gateway/secret_files.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+
+#include "store/temporary_directory.h"
+
+namespace postern::gateway {
+namespace {
+
+using namespace std::chrono_literals;
+
+class SecretFilesTest : public ::testing::Test {
+ protected:
+  // Long after any write of this test: every stamp has settled.
+  const WallTime later_ = SystemClock().wall() + 1h;
+  store::TemporaryDirectory directory_;
+  SecretFiles files_;
+};
+
+TEST_F(SecretFilesTest, NothingReadHasNotChanged) { EXPECT_FALSE(files_.changed(later_)); }
+
+TEST_F(SecretFilesTest, SeesOtherContentUntilItIsReadAgain) {
+  directory_.write("secret", "the first value");
+  EXPECT_EQ(files_.read(directory_.file("secret"), 100).content, "the first value");
+  EXPECT_FALSE(files_.changed(later_));
+  EXPECT_FALSE(files_.changed(later_));
+  directory_.write("secret", "the other value");
+  EXPECT_TRUE(files_.changed(later_));
+  EXPECT_TRUE(files_.changed(later_));
+  EXPECT_EQ(files_.read(directory_.file("secret"), 100).content, "the other value");
+  EXPECT_FALSE(files_.changed(later_));
+}
+
+TEST_F(SecretFilesTest, AWriteInPlaceWithinTheClockTickIsSeen) {
+  const std::string path = directory_.file("secret");
+  std::ofstream(path) << "the first value";
+  EXPECT_TRUE(files_.read(path, 100).content);
+  struct stat before{};
+  ASSERT_EQ(::stat(path.c_str(), &before), 0);
+  std::ofstream(path) << "the other value";
+  // As if the clock had not moved.
+  const timespec same[2] = {before.st_atim, before.st_mtim};
+  ASSERT_EQ(::utimensat(AT_FDCWD, path.c_str(), same, 0), 0);
+  EXPECT_TRUE(files_.changed(SystemClock().wall()));
+}
+
+TEST_F(SecretFilesTest, TouchingIsNoChange) {
+  directory_.write("secret", "the first value");
+  EXPECT_TRUE(files_.read(directory_.file("secret"), 100).content);
+  directory_.write("secret", "the first value");
+  EXPECT_FALSE(files_.changed(later_));
+}
+
+TEST_F(SecretFilesTest, SeesTheSwapOfALinkToADirectory) {
+  namespace fs = std::filesystem;
+  for (const auto& [name, value] : {std::pair("v1", "the first value"), std::pair("v2", "the other value")}) {
+    fs::create_directory(directory_.file(name));
+    directory_.write(std::string(name) + "/secret", value);
+  }
+  fs::create_directory_symlink("v1", directory_.file("data"));
+  fs::create_symlink("data/secret", directory_.file("secret"));
+  EXPECT_EQ(files_.read(directory_.file("secret"), 100).content, "the first value");
+  EXPECT_FALSE(files_.changed(later_));
+  fs::create_directory_symlink("v2", directory_.file("data.new"));
+  fs::rename(directory_.file("data.new"), directory_.file("data"));
+  EXPECT_TRUE(files_.changed(later_));
+}
+
+TEST_F(SecretFilesTest, AFileThatGoesAndComesIsAChange) {
+  directory_.write("secret", "the first value");
+  EXPECT_TRUE(files_.read(directory_.file("secret"), 100).content);
+  std::filesystem::remove(directory_.file("secret"));
+  EXPECT_TRUE(files_.changed(later_));
+  EXPECT_FALSE(files_.read(directory_.file("secret"), 100).content);
+  EXPECT_FALSE(files_.changed(later_)) << "still gone is no news";
+  directory_.write("secret", "the first value");
+  EXPECT_TRUE(files_.changed(later_));
+}
+
+}  // namespace
+}  // namespace postern::gateway
