@@ -73,10 +73,9 @@ class Router::Builder {
       while (router_.edges_[slot].parent != kNone) slot = (slot + 1) & (slots - 1);
       router_.edges_[slot] = edge;
     }
-    std::sort(router_.exact_.begin(), router_.exact_.end(),
-              [](const HostTree& a, const HostTree& b) { return a.name < b.name; });
-    std::sort(router_.wildcards_.begin(), router_.wildcards_.end(),
-              [](const HostTree& a, const HostTree& b) { return a.name.size() > b.name.size(); });
+    for (std::vector<HostTree>* const trees : {&router_.exact_, &router_.wildcards_}) {
+      std::sort(trees->begin(), trees->end(), [](const HostTree& a, const HostTree& b) { return a.name < b.name; });
+    }
     router_.nodes_.shrink_to_fit();
     router_.leaves_.shrink_to_fit();
     router_.text_.shrink_to_fit();
@@ -193,7 +192,9 @@ class Router::Search {
   }
 
   [[nodiscard]] bool other_methods() const noexcept { return !allowed_.empty(); }
-  [[nodiscard]] std::string allow() const {
+  // In alphabetical order, so that it does not depend on that of the routes.
+  [[nodiscard]] std::string allow() {
+    std::sort(allowed_.begin(), allowed_.end());
     std::string out;
     for (const std::string_view method : allowed_) {
       if (!out.empty()) out += ", ";
@@ -259,6 +260,12 @@ std::uint32_t Router::find_edge(std::uint32_t parent, std::string_view segment) 
   return kNone;
 }
 
+const Router::HostTree* Router::find_host(const std::vector<HostTree>& trees, std::string_view name) noexcept {
+  const auto tree = std::lower_bound(trees.begin(), trees.end(), name,
+                                     [](const HostTree& t, std::string_view wanted) { return t.name < wanted; });
+  return tree != trees.end() && tree->name == name ? &*tree : nullptr;
+}
+
 Lookup Router::lookup(std::string_view host, std::string_view path, std::string_view method, Match& match) const {
   Search search(*this, method);
   const auto try_tree = [&](std::uint32_t root) {
@@ -268,13 +275,14 @@ Lookup Router::lookup(std::string_view host, std::string_view path, std::string_
     match.value = found;
     return true;
   };
-  if (!exact_.empty()) {
-    const auto tree = std::lower_bound(exact_.begin(), exact_.end(), host,
-                                       [](const HostTree& t, std::string_view name) { return t.name < name; });
-    if (tree != exact_.end() && tree->name == host && try_tree(tree->root)) return Lookup::found;
-  }
-  for (const HostTree& tree : wildcards_) {
-    if (host.size() > tree.name.size() && host.ends_with(tree.name) && try_tree(tree.root)) return Lookup::found;
+  const HostTree* const exact = exact_.empty() ? nullptr : find_host(exact_, host);
+  if (exact && try_tree(exact->root)) return Lookup::found;
+  if (!wildcards_.empty()) {
+    // From the longest suffix to the shortest; one label at least stands for the '*'.
+    for (std::size_t dot = host.find('.', 1); dot != std::string_view::npos; dot = host.find('.', dot + 1)) {
+      const HostTree* const tree = find_host(wildcards_, host.substr(dot));
+      if (tree && try_tree(tree->root)) return Lookup::found;
+    }
   }
   if (any_host_ != kNone && try_tree(any_host_)) return Lookup::found;
   if (!search.other_methods()) return Lookup::no_route;
@@ -283,8 +291,13 @@ Lookup Router::lookup(std::string_view host, std::string_view path, std::string_
 }
 
 std::size_t Router::memory() const noexcept {
-  return text_.capacity() + nodes_.capacity() * sizeof(Node) + leaves_.capacity() * sizeof(Leaf) +
-         edges_.capacity() * sizeof(Edge);
+  std::size_t bytes = text_.capacity() + nodes_.capacity() * sizeof(Node) + leaves_.capacity() * sizeof(Leaf) +
+                      edges_.capacity() * sizeof(Edge);
+  for (const std::vector<HostTree>* const trees : {&exact_, &wildcards_}) {
+    bytes += trees->capacity() * sizeof(HostTree);
+    for (const HostTree& tree : *trees) bytes += tree.name.capacity();
+  }
+  return bytes;
 }
 
 }  // namespace postern::route

@@ -25,7 +25,7 @@ struct RouteSpec {
 
 struct Match {
   std::uint32_t value = 0;
-  std::string allow;  // with method_not_allowed: "GET, HEAD, POST"
+  std::string allow;  // with method_not_allowed: "GET, HEAD, POST", sorted
 };
 
 enum class Lookup : std::uint8_t { found, no_route, method_not_allowed };
@@ -75,13 +75,15 @@ class Router {
     return std::string_view(text_).substr(offset, size);
   }
   [[nodiscard]] std::uint32_t find_edge(std::uint32_t parent, std::string_view segment) const noexcept;
+  // nullptr if `trees`, which are sorted, have no such name.
+  [[nodiscard]] static const HostTree* find_host(const std::vector<HostTree>& trees, std::string_view name) noexcept;
 
   std::string text_;
   std::vector<Node> nodes_;
   std::vector<Leaf> leaves_;
   std::vector<Edge> edges_;             // a power of two, at most half full
   std::vector<HostTree> exact_;         // sorted by name
-  std::vector<HostTree> wildcards_;     // longest first
+  std::vector<HostTree> wildcards_;     // sorted by name
   std::uint32_t any_host_ = kNone;
 };
 
