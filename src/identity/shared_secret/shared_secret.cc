@@ -27,7 +27,8 @@ SharedSecret::SharedSecret(const config::SharedSecretConfig& config) : header_(c
 }
 
 Task<Result<void>> SharedSecret::apply(Attempt& attempt) const {
-  const config::Secret& value = attempt.now >= switch_at_ ? next_value_ : value_;
+  const bool switched = switch_at_ && attempt.now >= *switch_at_;
+  const config::Secret& value = switched ? next_value_ : value_;
   attempt.added.append(header_, value.reveal(), http::HeaderName::other);
   return Result<void>();
 }

@@ -3,6 +3,7 @@
 // rotation never sees a request it must refuse.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "config/config.h"
@@ -23,7 +24,7 @@ class SharedSecret final : public IdentityMethod {
   std::string header_;
   config::Secret value_;  // as it stands in the field, prefix included
   config::Secret next_value_;
-  WallTime switch_at_ = WallTime::max();
+  std::optional<WallTime> switch_at_;
   std::size_t prefix_size_ = 0;
 };
 
