@@ -38,7 +38,8 @@ class PolicyBench {
     if (!policy_) return state.SkipWithError("not made");
     const std::size_t headers = exchange_.request.headers.size();
     for (auto _ : state) {
-      auto awaiter = policy_->on_request(exchange_).operator co_await();
+      auto task = policy_->on_request(exchange_);
+      auto awaiter = std::move(task).operator co_await();
       const Result<Flow> flow = awaiter.await_resume();
       if (!flow || *flow != Flow::next) return state.SkipWithError("refused");
       exchange_.response_additions.clear();
@@ -121,7 +122,8 @@ void identity_shared_secret(benchmark::State& state) {
   http::Headers added;
   identity::Attempt attempt{request, "orders.internal", "/orders/7", SystemClock().wall(), added, arena};
   for (auto _ : state) {
-    auto awaiter = method.apply(attempt).operator co_await();
+    auto task = method.apply(attempt);
+    auto awaiter = std::move(task).operator co_await();
     const Result<void> applied = awaiter.await_resume();
     if (!applied) return state.SkipWithError("refused");
     benchmark::DoNotOptimize(added[0].value.data());
