@@ -44,6 +44,12 @@ constexpr std::array<char, kChecksumLength> checksum_of(std::string_view body) n
   return out;
 }
 
+// Looked up once: in OpenSSL 3, finding an algorithm by name costs more than hashing a key.
+const EVP_MD* sha256() noexcept {
+  static EVP_MD* const fetched = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+  return fetched ? fetched : EVP_sha256();
+}
+
 }  // namespace
 
 bool is_api_key(std::string_view text) noexcept {
@@ -63,7 +69,7 @@ KeyHash hash_api_key(std::string_view key) noexcept {
   KeyHash hash{};
   unsigned int size = 0;
   // Cannot fail for a digest that OpenSSL has built in; were it to, the all-zero hash is refused by KeyIndex.
-  if (EVP_Digest(key.data(), key.size(), hash.data(), &size, EVP_sha256(), nullptr) != 1) hash.fill(0);
+  if (EVP_Digest(key.data(), key.size(), hash.data(), &size, sha256(), nullptr) != 1) hash.fill(0);
   return hash;
 }
 
