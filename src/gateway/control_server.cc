@@ -1,5 +1,7 @@
 #include "gateway/control_server.h"
 
+#include <exception>
+
 #include "gateway/fail.h"
 
 namespace postern::gateway {
@@ -19,9 +21,22 @@ class ControlServer::Client final : public ClientLink,
   void start() { task_.spawn(run()); }
 
  private:
+  // Retires whatever happens: an exception is a bug, but it must not take one of the few places for ever.
   Task<void> run() {
-    co_await connection_.serve(*this);
+    try {
+      co_await connection_.serve(*this);
+    } catch (...) {
+      connection_.raw_stream().reset_on_close();
+    }
     server_.loop_.defer(*this);
+  }
+
+  [[nodiscard]] ControlAnswer ask(const ControlRequest& request) const {
+    try {
+      return server_.handler_(request);
+    } catch (const std::exception&) {
+      return {500, "text/plain; charset=utf-8", "internal error\n"};
+    }
   }
 
   Task<http::AfterResponse> handle(http::ServerConnection& client) override {
@@ -32,8 +47,7 @@ class ControlServer::Client final : public ClientLink,
     if (received) {
       const std::string_view target = exchange.request.target;
       const bool json = exchange.request.headers.value(http::HeaderName::accept).find("json") != std::string_view::npos;
-      answer = server_.handler_({exchange.request.method_text, target.substr(0, target.find('?')), json,
-                                exchange.request.headers});
+      answer = ask({exchange.request.method_text, target.substr(0, target.find('?')), json, exchange.request.headers});
     } else {
       answer_with_problem(exchange, received.error());
       answer = {exchange.local.status, std::string(exchange.local.content_type), std::string(exchange.local.body)};
