@@ -1,5 +1,6 @@
 #include "http/target.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 
@@ -37,8 +38,11 @@ constexpr Class class_of(char c) noexcept { return kPathClass[static_cast<unsign
 bool valid_utf8(std::string_view text) noexcept {
   for (std::size_t i = 0; i < text.size();) {
     const auto lead = static_cast<unsigned char>(text[i]);
-    const std::size_t size = lead < 0x80 ? 1 : lead >= 0xc2 && lead < 0xe0 ? 2 : lead >= 0xe0 && lead < 0xf0 ? 3
-                             : lead >= 0xf0 && lead < 0xf5 ? 4 : 0;
+    const std::size_t size = lead < 0x80                   ? 1
+                             : lead >= 0xc2 && lead < 0xe0 ? 2
+                             : lead >= 0xe0 && lead < 0xf0 ? 3
+                             : lead >= 0xf0 && lead < 0xf5 ? 4
+                                                           : 0;
     if (size == 0 || i + size > text.size()) return false;
     for (std::size_t k = 1; k < size; ++k) {
       if ((static_cast<unsigned char>(text[i + k]) & 0xc0) != 0x80) return false;
@@ -51,6 +55,14 @@ bool valid_utf8(std::string_view text) noexcept {
     i += size;
   }
   return true;
+}
+
+// Decoding it would change something.
+bool holds_triplet(std::string_view text) noexcept {
+  for (std::size_t i = 0; i + 2 < text.size(); ++i) {
+    if (text[i] == '%' && hex_value(text[i + 1]) >= 0 && hex_value(text[i + 2]) >= 0) return true;
+  }
+  return false;
 }
 
 // Nothing in it needs a second look: no '%', and no segment that is empty or begins with a dot.
@@ -72,8 +84,9 @@ Result<std::size_t> normalise_escapes(std::string_view path, std::span<char> out
   for (std::size_t i = 0; i < path.size(); ++i) {
     const char c = path[i];
     if (class_of(c) == Class::refused) {
-      return bad_target(c == '\\' ? "backslash in the path" : c == '#' ? "fragment in the target"
-                                                                       : "a character that must be encoded");
+      return bad_target(c == '\\'  ? "backslash in the path"
+                        : c == '#' ? "fragment in the target"
+                                   : "a character that must be encoded");
     }
     if (c != '%') {
       out[size++] = decoded[bytes++] = c;
@@ -85,9 +98,6 @@ Result<std::size_t> normalise_escapes(std::string_view path, std::span<char> out
     const auto value = static_cast<unsigned char>(high * 16 + low);
     if (value < 0x20 || value == 0x7f) return bad_target("encoded control character");
     if (value == '/' || value == '\\') return bad_target("encoded slash or backslash");
-    if (value == '%' && i + 4 < path.size() && hex_value(path[i + 3]) >= 0 && hex_value(path[i + 4]) >= 0) {
-      return bad_target("doubly encoded");
-    }
     decoded[bytes++] = static_cast<char>(value);
     if (is_unreserved(value)) {
       out[size++] = static_cast<char>(value);
@@ -98,7 +108,9 @@ Result<std::size_t> normalise_escapes(std::string_view path, std::span<char> out
     }
     i += 2;
   }
-  if (!valid_utf8({decoded.data(), bytes})) return bad_target("not UTF-8 after decoding");
+  const std::string_view once(decoded.data(), bytes);
+  if (holds_triplet(once)) return bad_target("doubly encoded");
+  if (!valid_utf8(once)) return bad_target("not UTF-8 after decoding");
   return size;
 }
 
@@ -111,9 +123,9 @@ Result<std::size_t> resolve_dots(std::span<char> path, std::size_t size) {
     const std::string_view segment(path.data() + at + 1, end - at - 1);
     const bool last = end == size;
     if (segment.empty() && !last) return bad_target("empty path segment");
-    const std::string_view before_parameters = segment.substr(0, segment.find(';'));
+    const std::string_view before_parameters = segment.substr(0, std::min(segment.find(';'), segment.find("%3B")));
     if (before_parameters == "." || before_parameters == "..") {
-      // "..;x" is a name here and the parent directory for some servlet containers.
+      // "..;x" is a name here and the parent directory for some servlet containers, before or after decoding.
       if (before_parameters.size() != segment.size()) return bad_target("dot segment with parameters");
       if (segment == "..") {
         if (out == 0) return bad_target("path climbs above the root");
@@ -142,7 +154,8 @@ bool is_reg_name(std::string_view host) noexcept {
   for (const char c : host) {
     if (!is_alpha(c) && !is_digit(c) && c != '-' && c != '.' && c != '_') return false;
   }
-  return !host.empty() && host.size() <= 253 && host.front() != '.' && host.find("..") == std::string_view::npos;
+  return !host.empty() && host.size() <= 253 && host.front() != '.' && host.back() != '.' &&
+         host.find("..") == std::string_view::npos;
 }
 
 std::uint16_t default_port(std::string_view scheme) noexcept { return scheme == "https" ? 443 : 80; }

@@ -72,7 +72,8 @@ class Llhttp {
     } else if (result != HPE_OK) {
       out_.message = SecondOpinion::Kind::refused;
       // It judges the transfer coding of a request only after it has reported the head.
-      const bool late = result == HPE_INVALID_TRANSFER_ENCODING;
+      const std::string_view reason = llhttp_get_error_reason(&parser);
+      const bool late = result == HPE_INVALID_TRANSFER_ENCODING && reason.starts_with("Request has");
       if (late || out_.head != SecondOpinion::Kind::complete) out_.head = SecondOpinion::Kind::refused;
       out_.why = std::string(llhttp_errno_name(result)) + ": " + llhttp_get_error_reason(&parser);
     }
@@ -104,7 +105,9 @@ class Llhttp {
       out_.framing = parser.type == HTTP_REQUEST ? Framing::none : Framing::until_close;
     }
     out_.keep_alive = llhttp_should_keep_alive(&parser) != 0;
-    return head_request_ ? 1 : 0;  // 1: whatever the fields say, no body follows
+    // 1: no body follows, whatever the fields say. llhttp leaves to its user to know that: after a 304 with a length it
+    // would read a body.
+    return bodiless ? 1 : 0;
   }
 
   SecondOpinion out_;
