@@ -9,6 +9,7 @@ namespace postern::http {
 namespace {
 
 constexpr std::string_view kCrlf = "\r\n";
+constexpr std::size_t kCopied = 1024;  // up to here, copying a body behind its head is cheaper than a second iovec
 constexpr std::string_view kLastChunk = "0\r\n\r\n";
 constexpr std::string_view kCrlfLastChunk = "\r\n0\r\n\r\n";
 
@@ -26,15 +27,21 @@ void MessageWriter::begin_body(Framing framing, std::uint64_t content_length) no
 }
 
 Task<Result<void>> MessageWriter::write(std::string_view bytes, End end) {
-  std::array<iovec, kParts> parts;  // NOLINT: filled below
-  std::size_t count = 0;
-  if (!out_.empty()) parts[count++] = part_of(out_.view());
   if (framing_ == Framing::length) {
     if (bytes.size() > remaining_ || (end == End::last && bytes.size() != remaining_)) {
       return std::unexpected(Error(failure_.closed, failure_.side, "body does not have the announced length"));
     }
     remaining_ -= bytes.size();
+    if (!out_.empty() && bytes.size() <= kCopied) {
+      out_.append(bytes);
+      body_bytes_ += bytes.size();
+      if (end == End::last || remaining_ == 0) complete_ = true;
+      return flush();
+    }
   }
+  std::array<iovec, kParts> parts;  // NOLINT: filled below
+  std::size_t count = 0;
+  if (!out_.empty()) parts[count++] = part_of(out_.view());
   if (!bytes.empty()) {
     if (framing_ == Framing::chunked) {
       char* at = std::to_chars(chunk_head_.data(), chunk_head_.data() + 16, bytes.size(), 16).ptr;

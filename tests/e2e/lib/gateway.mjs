@@ -1,5 +1,5 @@
 // Gateway: build/release/postern run with a configuration of the test's own on free ports, ready when start() returns.
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -55,7 +55,9 @@ export class Gateway {
   // Replaces the configuration file; reload() or a start makes it count.
   write(config) {
     this.config = this.complete(config);
-    writeFileSync(this.file, typeof config === 'string' ? config : `${toYaml(this.config).trimStart()}\n`, { mode: 0o600 });
+    // In one step, as a deployment does: nobody reads half of it.
+    writeFileSync(`${this.file}.new`, typeof config === 'string' ? config : `${toYaml(this.config).trimStart()}\n`, { mode: 0o600 });
+    renameSync(`${this.file}.new`, this.file);
   }
   async launch() {
     this.process = new Process(binary, ['run', '--config', this.file], { env: this.env, cwd: this.directory });
