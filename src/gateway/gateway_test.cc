@@ -185,7 +185,8 @@ class Load {
       }
       const bool sent = co_await put(*stream, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
       const std::string head = co_await take(*stream, inbox, "\r\n\r\n");
-      const std::string body = head.empty() ? std::string() : co_await take(*stream, inbox, "ok");
+      std::string body;
+      if (!head.empty()) body = co_await take(*stream, inbox, "ok");
       if (!sent || !head.starts_with("HTTP/1.1 200 ") || body != "ok") {
         if (!stopping) fail(head + inbox);
         stream.reset();
