@@ -1,5 +1,6 @@
 #include "http/forwarded.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 
@@ -29,11 +30,15 @@ bool is_forwarding_name(const Field& field) noexcept {
     default:
       return false;
   }
-  // X-Forwarded-Prefix, -Uri, -User, X-Real-IP and whatever else frameworks believe: an allow-list, not a deny-list.
+  // X-Forwarded-Prefix, -Uri, -User and whatever else frameworks believe, now and later.
   constexpr std::string_view kPrefix = "x-forwarded-";
-  return (field.name.size() > kPrefix.size() && is_alias_of(field.name.substr(0, kPrefix.size()), kPrefix)) ||
-         is_alias_of(field.name, "x-real-ip") || is_alias_of(field.name, "x-client-ip") ||
-         is_alias_of(field.name, "true-client-ip") || is_alias_of(field.name, "x-cluster-client-ip");
+  if (field.name.size() > kPrefix.size() && is_alias_of(field.name.substr(0, kPrefix.size()), kPrefix)) return true;
+  // And the other names by which balancers, caches and frameworks say who the client is.
+  static constexpr std::array<std::string_view, 11> kClientAddress = {
+      "x-forwarded",    "forwarded-for",    "client-ip",   "x-client-ip",   "x-cluster-client-ip", "x-real-ip",
+      "true-client-ip", "cf-connecting-ip", "x-remote-ip", "x-remote-addr", "fastly-client-ip"};
+  return std::any_of(kClientAddress.begin(), kClientAddress.end(),
+                     [&](std::string_view name) { return is_alias_of(field.name, name); });
 }
 
 }  // namespace
@@ -90,7 +95,9 @@ void rebuild_forwarding(RequestHead& request, const ForwardingFacts& facts, cons
     request.headers.append(HeaderName::x_forwarded_port,
                            arena.copy({digits.data(), static_cast<std::size_t>(end - digits.data())}));
   }
-  request.headers.append(HeaderName::via, via.empty() ? "1.1 postern" : arena.join(via, ", 1.1 postern"));
+  // RFC 9110 7.6.3: the version is that of the message received.
+  const std::string_view ours = request.version == Version::http_1_0 ? "1.0 postern" : "1.1 postern";
+  request.headers.append(HeaderName::via, via.empty() ? ours : arena.join(via, ", ", ours));
 }
 
 }  // namespace postern::http

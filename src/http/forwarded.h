@@ -19,7 +19,8 @@ struct ForwardingFacts {
 // malformed element ends the walk at the hop before it.
 [[nodiscard]] IpAddress effective_client(const Headers& headers, const IpAddress& peer, const CidrSet& trusted);
 
-// Replaces Forwarded, X-Forwarded-For/Proto/Host/Port (all aliases) and appends to Via. New values live in `arena`.
+// Replaces Forwarded, X-Forwarded-For/Proto/Host/Port, removes whatever else claims to name the client (X-Forwarded-*,
+// X-Real-IP and kin, in all aliases), and appends to Via. New values live in `arena`.
 void rebuild_forwarding(RequestHead& request, const ForwardingFacts& facts, const CidrSet& trusted, Arena& arena);
 
 }  // namespace postern::http

@@ -39,7 +39,7 @@ constexpr bool is_hop_by_hop(HeaderName id) noexcept {
 // Fields by which an origin's framework would see another request than the gateway judged (X-Original-URL and kin), and
 // Proxy, which CGI turns into an environment variable.
 constexpr std::array<std::string_view, 8> kOverrides = {
-    "x-original-url",    "x-rewrite-url",     "x-http-method",    "x-http-method-override",
+    "x-original-url",    "x-rewrite-url",     "x-http-method",   "x-http-method-override",
     "x-method-override", "x-original-method", "x-original-host", "proxy"};
 constexpr std::uint64_t kOverrideLengths = [] {
   std::uint64_t bits = 0;
@@ -57,8 +57,8 @@ bool is_override(const Field& field) noexcept {
 bool is_protected(std::string_view name, const ReservedNames& reserved) noexcept {
   static constexpr std::array<std::string_view, 5> kProtected = {"host", "content-length", "transfer-encoding",
                                                                  "authorization", "cookie"};
-  return reserved.contains(name) || std::any_of(kProtected.begin(), kProtected.end(),
-                                                [&](std::string_view p) { return is_alias_of(name, p); });
+  return reserved.contains(name) ||
+         std::any_of(kProtected.begin(), kProtected.end(), [&](std::string_view p) { return is_alias_of(name, p); });
 }
 
 bool is_option(std::string_view name) noexcept {
@@ -141,26 +141,26 @@ Result<UpgradeRequest> strip_request(RequestHead& request, const ReservedNames& 
 void strip_overrides(Headers& headers, const std::vector<std::string>& allowed, StripCounts& counts) {
   const std::size_t removed = headers.remove_if([&](const Field& field) {
     if (field.id != HeaderName::other || !is_override(field)) return false;
-    return std::none_of(allowed.begin(), allowed.end(), [&](const std::string& name) { return iequals(name, field.name); });
+    return std::none_of(allowed.begin(), allowed.end(),
+                        [&](const std::string& name) { return iequals(name, field.name); });
   });
   counts.override_headers += static_cast<unsigned>(removed);
 }
 
 void strip_response_hop_by_hop(ResponseHead& response, const ReservedNames& reserved) {
-  std::array<std::string_view, 16> nominated;  // NOLINT: filled below
-  std::size_t nominations = 0;
+  std::vector<std::string_view> nominated;  // rarely any; however many, they all stay here
   for (const Field& field : response.headers) {
     if (field.id != HeaderName::connection) continue;
     for_each_list_element(field.value, [&](std::string_view name) {
-      if (!is_option(name) && nominations < nominated.size()) nominated[nominations++] = name;
+      if (!is_option(name)) nominated.push_back(name);
     });
   }
   response.headers.remove_if([&](const Field& field) {
     if (field.id == HeaderName::upgrade && response.status == 101) return false;
     if (field.id == HeaderName::trailer) return false;  // says what follows the body, which is passed on
     if (is_hop_by_hop(field.id)) return true;
-    for (std::size_t i = 0; i < nominations; ++i) {
-      if (iequals(field.name, nominated[i])) return true;
+    for (const std::string_view name : nominated) {
+      if (iequals(field.name, name)) return true;
     }
     return reserved.contains(field.name);
   });
