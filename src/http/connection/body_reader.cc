@@ -20,7 +20,7 @@ void BodyReader::begin(std::size_t head_size, Framing framing, std::uint64_t con
   complete_ = framing == Framing::none || (framing == Framing::length && content_length == 0);
   timed_out_ = filled_ = false;
   received_ = received_at_mark_ = 0;
-  mark_ = loop_.now();
+  waited_ = Duration(0);
   if (framing == Framing::chunked) decoder_.reset();
 }
 
@@ -129,15 +129,17 @@ Result<BodyPiece> BodyReader::next_chunked() {
 }
 
 Task<Wake> BodyReader::wait() {
+  const MonoTime began = loop_.now();
   deadline_.set_after(rules_.idle);
   Wake wake = co_await stream_.readable();
   deadline_.clear();
+  waited_ += loop_.now() - began;
   // One byte per `idle` would be progress for ever; the average must hold, too.
-  if (wake == Wake::ready && rules_.min_rate != 0 && loop_.now() - mark_ >= rules_.idle) {
-    const auto seconds = std::chrono::duration<double>(loop_.now() - mark_).count();
+  if (wake == Wake::ready && rules_.min_rate != 0 && waited_ >= rules_.idle) {
+    const auto seconds = std::chrono::duration<double>(waited_).count();
     const auto got = static_cast<double>(received_ - received_at_mark_);
     if (got < seconds * static_cast<double>(rules_.min_rate)) wake = Wake::timed_out;
-    mark_ = loop_.now();
+    waited_ = Duration(0);
     received_at_mark_ = received_;
   }
   if (wake == Wake::timed_out) timed_out_ = true;

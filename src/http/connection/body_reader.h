@@ -18,12 +18,12 @@ namespace postern::http {
 class BodyReader final : public BodySource {
  public:
   struct Rules {
-    Duration idle;                // without one byte
-    std::uint64_t min_rate = 0;   // bytes per second, averaged since the last full `idle`; 0: off
-    Code timed_out;               // no progress in time
-    Code closed;                  // the connection broke in the middle
-    Code truncated;               // the peer ended it in order, but in the middle
-    Code malformed;               // chunked coding broken
+    Duration idle;               // without one byte
+    std::uint64_t min_rate = 0;  // bytes per second, over every `idle` spent waiting for them; 0: off
+    Code timed_out;              // no progress in time
+    Code closed;                 // the connection broke in the middle
+    Code truncated;              // the peer ended it in order, but in the middle
+    Code malformed;              // chunked coding broken
     Side side;
   };
 
@@ -58,8 +58,8 @@ class BodyReader final : public BodySource {
   Loop& loop_;
   Rules rules_;
   Buffer body_;
-  std::size_t head_used_ = 0;      // bytes of head_ that are head or delivered body
-  std::size_t pending_ = 0;        // of the last piece; consumed at the next poll()
+  std::size_t head_used_ = 0;  // bytes of head_ that are head or delivered body
+  std::size_t pending_ = 0;    // of the last piece; consumed at the next poll()
   Framing framing_ = Framing::none;
   bool complete_ = true;
   bool timed_out_ = false;
@@ -67,7 +67,7 @@ class BodyReader final : public BodySource {
   std::uint64_t remaining_ = 0;
   std::uint64_t received_ = 0;
   std::uint64_t received_at_mark_ = 0;  // for min_rate
-  MonoTime mark_{};
+  Duration waited_{0};  // for the peer, since the mark: a consumer that takes its time is not the peer's fault
   h1::ChunkedDecoder decoder_;
 };
 

@@ -16,7 +16,8 @@ ClientConnection::ClientConnection(Loop& loop, BufferPool& pool, std::unique_ptr
       deadline_(loop, *stream_),
       in_(pool),
       body_(pool, *stream_, deadline_, in_, loop,
-            {timeouts.idle, 0, Code::origin_timeout, Code::origin_closed, Code::origin_closed, Code::origin_malformed, Side::origin}),
+            {timeouts.idle, 0, Code::origin_timeout, Code::origin_closed, Code::origin_closed, Code::origin_malformed,
+             Side::origin}),
       writer_(loop, pool, *stream_, timeouts.idle, {Code::origin_timeout, Code::origin_closed, Side::origin}) {}
 
 Result<h1::Parse> ClientConnection::parse(Method request_method, ResponseHead& head) {

@@ -23,11 +23,12 @@ void MessageWriter::begin_body(Framing framing, std::uint64_t content_length) no
   framing_ = framing;
   remaining_ = framing == Framing::length ? content_length : 0;
   body_bytes_ = 0;
+  sending_ = false;
   complete_ = framing == Framing::none || (framing == Framing::length && content_length == 0);
 }
 
 Task<Result<void>> MessageWriter::write(std::string_view bytes, End end) {
-  if (framing_ == Framing::length) {
+  if (framing_ == Framing::length || framing_ == Framing::none) {
     if (bytes.size() > remaining_ || (end == End::last && bytes.size() != remaining_)) {
       return std::unexpected(Error(failure_.closed, failure_.side, "body does not have the announced length"));
     }
@@ -97,8 +98,10 @@ Error MessageWriter::failed(Code code, int error) const {
 Task<Result<void>> MessageWriter::send(std::span<const iovec> parts) {
   std::size_t total = 0;
   for (const iovec& part : parts) total += part.iov_len;
+  sending_ = true;
   const IoResult sent = stream_.try_write(parts);
   if (sent.status == IoStatus::ok && sent.bytes == total) {
+    sending_ = false;
     out_.clear();
     return Result<void>();
   }
@@ -128,6 +131,7 @@ Task<Result<void>> MessageWriter::send_rest(std::array<iovec, kParts> parts, std
     if (wake == Wake::timed_out) co_return std::unexpected(failed(failure_.timed_out, 0));
     if (wake != Wake::ready) co_return std::unexpected(failed(failure_.closed, 0));
   }
+  sending_ = false;
   out_.clear();
   co_return Result<void>();
 }

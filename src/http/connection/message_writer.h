@@ -40,8 +40,8 @@ class MessageWriter {
   [[nodiscard]] Task<Result<void>> finish(const Headers& trailers);
   [[nodiscard]] Task<Result<void>> flush();
 
-  // True between the first byte of a message on the wire and its last.
-  [[nodiscard]] bool complete() const noexcept { return complete_ && out_.empty(); }
+  // True if the message has been taken by the stream to its last byte; not if a write of it failed or was cancelled.
+  [[nodiscard]] bool complete() const noexcept { return complete_ && !sending_ && out_.empty(); }
   [[nodiscard]] std::uint64_t body_bytes() const noexcept { return body_bytes_; }
   void release_buffer() noexcept { out_.release(); }
 
@@ -57,7 +57,8 @@ class MessageWriter {
   Failure failure_;
   Buffer out_;
   Framing framing_ = Framing::none;
-  bool complete_ = true;
+  bool complete_ = true;  // nothing is to be written any more
+  bool sending_ = false;  // a write has begun and not ended well
   std::uint64_t remaining_ = 0;
   std::uint64_t body_bytes_ = 0;
   std::array<char, 20> chunk_head_{};
