@@ -24,7 +24,9 @@ class IpAddress {
   [[nodiscard]] bool is_v6() const noexcept { return family_ == Family::v6; }
   [[nodiscard]] bool is_unspecified() const noexcept { return family_ == Family::none; }
   [[nodiscard]] bool is_loopback() const noexcept;
-  [[nodiscard]] std::array<std::uint8_t, 4> v4_bytes() const noexcept { return {bytes_[0], bytes_[1], bytes_[2], bytes_[3]}; }
+  [[nodiscard]] std::array<std::uint8_t, 4> v4_bytes() const noexcept {
+    return {bytes_[0], bytes_[1], bytes_[2], bytes_[3]};
+  }
   [[nodiscard]] const std::array<std::uint8_t, 16>& v6_bytes() const noexcept { return bytes_; }
   // Same family, everything after the first `bits` cleared.
   [[nodiscard]] IpAddress prefix(unsigned bits) const noexcept;

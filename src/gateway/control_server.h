@@ -1,6 +1,6 @@
-// ControlServer: small answers on the control loop, for the two listeners beside the traffic and for the demo's backend.
-// `observe` only reads and may be reachable; `admin` changes things and lives on a Unix socket that only its owner may
-// open. Requests have no body.
+// ControlServer: small answers on the control loop, for the two listeners beside the traffic and for the demo's
+// backend. `observe` only reads and may be reachable; `admin` changes things and lives on a Unix socket that only its
+// owner may open. Requests have no body.
 #pragma once
 
 #include <functional>

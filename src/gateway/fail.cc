@@ -35,7 +35,8 @@ std::string raw_problem_response(const Error& error, std::string_view request_id
   const std::string body = problem_body(error, request_id);
   return "HTTP/1.1 " + std::to_string(info(error.code()).status) +
          " Service Unavailable\r\nContent-Type: application/problem+json\r\nContent-Length: " +
-         std::to_string(body.size()) + "\r\nX-Request-Id: " + std::string(request_id) + "\r\nConnection: close\r\n\r\n" + body;
+         std::to_string(body.size()) + "\r\nX-Request-Id: " + std::string(request_id) +
+         "\r\nConnection: close\r\n\r\n" + body;
 }
 
 }  // namespace postern::gateway

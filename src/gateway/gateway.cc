@@ -65,7 +65,8 @@ SocketAddress to_socket_address(const config::Address& address) {
 bool identifies_consumers(const config::Config& config) {
   const std::vector<std::string> names = policies::authenticating_policies();
   const auto any = [&](const std::vector<config::PolicyUse>& uses) {
-    return std::ranges::any_of(uses, [&](const config::PolicyUse& use) { return std::ranges::find(names, use.name) != names.end(); });
+    return std::ranges::any_of(
+        uses, [&](const config::PolicyUse& use) { return std::ranges::find(names, use.name) != names.end(); });
   };
   return any(config.policies) || std::ranges::any_of(config.origins, any, &config::OriginConfig::policies) ||
          std::ranges::any_of(config.routes, any, &config::RouteConfig::policies);
@@ -78,7 +79,9 @@ bool same_file(const config::ConsumersConfig& a, const config::ConsumersConfig& 
 // What is fixed when the process starts; a reload that changes it says so.
 std::vector<std::string> needs_restart(const config::Config& before, const config::Config& after) {
   std::vector<std::string> out;
-  const auto note = [&](std::string_view what) { out.push_back("! " + std::string(what) + ": takes effect at the next start"); };
+  const auto note = [&](std::string_view what) {
+    out.push_back("! " + std::string(what) + ": takes effect at the next start");
+  };
   if (before.workers != after.workers) note("workers");
   if (before.observe.has_value() != after.observe.has_value() ||
       (before.observe && before.observe->address.text != after.observe->address.text)) {
@@ -163,9 +166,9 @@ Result<void> Gateway::prepare_services(const config::Config& config) {
   registry_ = std::move(*registry);
   metrics_ = std::make_unique<observe::GatewayMetrics>(*registry_, started_);
   for (unsigned i = 0; i < loops; ++i) {
-    workers_.push_back(std::make_unique<Worker>(Worker::Options{options_.clock, options_.network, *metrics_,
-                                                                registry_->loop(i), access_log_.get(), options_.log,
-                                                                options_.entropy}));
+    workers_.push_back(
+        std::make_unique<Worker>(Worker::Options{options_.clock, options_.network, *metrics_, registry_->loop(i),
+                                                 access_log_.get(), options_.log, options_.entropy}));
   }
   return {};
 }
@@ -302,7 +305,8 @@ LoadReport Gateway::reload(From from) {
     report.notes.push_back(path + " comes from the environment, which is fixed when the process starts");
   }
   report.changes = config::describe_changes(*snapshot_->config, *snapshot->config);
-  for (std::string& line : needs_restart(*snapshot_->config, *snapshot->config)) report.changes.push_back(std::move(line));
+  for (std::string& line : needs_restart(*snapshot_->config, *snapshot->config))
+    report.changes.push_back(std::move(line));
   if (report.changes.empty()) {
     text_in_force_ = loading_text_;
     secret_files_ = std::move(loading_files_);

@@ -31,10 +31,10 @@ struct LoadReport {
     failed,    // the configuration may be right, but an address, file or other resource cannot be had
   };
   Outcome outcome = Outcome::rejected;
-  std::string problems;               // text of the diagnostics, or why an address cannot be bound
+  std::string problems;  // text of the diagnostics, or why an address cannot be bound
   std::string problems_json;
-  std::vector<std::string> changes;   // one line each
-  std::vector<std::string> notes;     // what a reload cannot do
+  std::vector<std::string> changes;  // one line each
+  std::vector<std::string> notes;    // what a reload cannot do
 };
 
 class Gateway final : public TaskSet::ErrorHandler {

@@ -47,8 +47,7 @@ AfterResponse leave(http::ServerConnection& client, Account& account) {
 
 }  // namespace
 
-Task<AfterResponse> handle_request(LoopContext& context, http::ServerConnection& client,
-                                   const ListenerPlan& listener) {
+Task<AfterResponse> handle_request(LoopContext& context, http::ServerConnection& client, const ListenerPlan& listener) {
   const std::shared_ptr<LoopSnapshot> held = context.current;  // outlives all that borrows from it below
   Exchange exchange;
   std::optional<OriginExchange> forwarding;

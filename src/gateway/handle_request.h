@@ -1,5 +1,5 @@
-// handle_request(): one request from its first byte to its record in the log. Read this first; docs/life_of_a_request.md
-// has the same steps.
+// handle_request(): one request from its first byte to its record in the log. Read this first;
+// docs/life_of_a_request.md has the same steps.
 #pragma once
 
 #include "gateway/loop_context.h"

@@ -23,8 +23,8 @@ namespace postern::gateway {
 class OriginExchange;
 struct LoopContext;
 
-// The endpoints of an origin at one moment, each with this loop's pool. Exchanges pin it, so that neither an index nor a
-// pool changes under them when DNS does.
+// The endpoints of an origin at one moment, each with this loop's pool. Exchanges pin it, so that neither an index nor
+// a pool changes under them when DNS does.
 struct EndpointView {
   std::shared_ptr<const origins::EndpointSet> endpoints;
   std::vector<origins::EndpointPool*> pools;  // parallel to *endpoints; owned by the context while these live
@@ -81,8 +81,8 @@ struct LoopContext {
   // "Tue, 15 Nov 1994 08:12:31 GMT" of this second (RFC 9110 5.6.7).
   [[nodiscard]] std::string_view http_date() noexcept;
 
-  // Switches to a snapshot: pools of endpoints that it no longer has close their idle connections, and exchanges with an
-  // origin that is gone or has another identity now end within `drain`.
+  // Switches to a snapshot: pools of endpoints that it no longer has close their idle connections, and exchanges with
+  // an origin that is gone or has another identity now end within `drain`.
   void adopt(std::shared_ptr<const Snapshot> snapshot);
   [[nodiscard]] origins::EndpointPool& pool_for(const std::shared_ptr<origins::Endpoint>& endpoint,
                                                 const origins::Origin& origin);

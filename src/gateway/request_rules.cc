@@ -51,8 +51,9 @@ Result<void> canonicalize_request(LoopContext& context, const Snapshot& snapshot
   if (!method) return method;
   Result<void> unique = check_duplicates(request);
   if (!unique) return unique;
-  Result<void> target = http::canonicalize(request.method_text, request.target,
-                                           request.headers.value(http::HeaderName::host), exchange.arena, exchange.target);
+  Result<void> target =
+      http::canonicalize(request.method_text, request.target, request.headers.value(http::HeaderName::host),
+                         exchange.arena, exchange.target);
   if (!target) return target;
   exchange.body_limit = listener.config->limits.max_body_size;
 
@@ -62,9 +63,12 @@ Result<void> canonicalize_request(LoopContext& context, const Snapshot& snapshot
   count_strips(context, counts);
   static_cast<void>(client);
   switch (*upgrade) {
-    case http::UpgradeRequest::none: return {};
-    case http::UpgradeRequest::other: return fail(Code::upgrade_refused, Side::client, "only websocket");
-    case http::UpgradeRequest::websocket: break;
+    case http::UpgradeRequest::none:
+      return {};
+    case http::UpgradeRequest::other:
+      return fail(Code::upgrade_refused, Side::client, "only websocket");
+    case http::UpgradeRequest::websocket:
+      break;
   }
   Result<void> handshake = http::check_websocket_request(request);
   exchange.websocket = handshake.has_value();
@@ -91,8 +95,10 @@ Result<const RoutePlan*> find_route(const Snapshot& snapshot, http::Exchange& ex
       }
       return &plan;
     }
-    case route::Lookup::no_route: return fail(Code::no_route, Side::client);
-    case route::Lookup::method_not_allowed: break;
+    case route::Lookup::no_route:
+      return fail(Code::no_route, Side::client);
+    case route::Lookup::method_not_allowed:
+      break;
   }
   // RFC 9110 15.5.6: a 405 says what would be allowed.
   exchange.local.headers.append("Allow", exchange.arena.copy(match.allow));
@@ -112,8 +118,8 @@ void prepare_forwarding(LoopContext& context, const origins::Origin& origin, con
   http::StripCounts counts;
   http::strip_overrides(exchange.request.headers, origin.config.allow_headers, counts);
   count_strips(context, counts);
-  const http::ForwardingFacts facts{client.peer().ip, exchange.target.authority(exchange.arena),
-                                    listener.address.port, exchange.secure ? "https" : "http"};
+  const http::ForwardingFacts facts{client.peer().ip, exchange.target.authority(exchange.arena), listener.address.port,
+                                    exchange.secure ? "https" : "http"};
   http::rebuild_forwarding(exchange.request, facts, listener.trusted_proxies, exchange.arena);
   exchange.request.headers.remove_aliases_of("x-request-id");
   exchange.request.headers.append(http::HeaderName::x_request_id, exchange.request_id);

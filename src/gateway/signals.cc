@@ -25,7 +25,8 @@ Signals::Signals(Loop& loop, Callback callback) : loop_(loop), callback_(std::mo
   std::signal(SIGPIPE, SIG_IGN);  // NOLINT: a closed connection is an errno, not the end of the process
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   fd_ = ::signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-  if (fd_ < 0 || !loop_.add_fd(fd_, EPOLLIN, *this)) throw std::system_error(errno, std::generic_category(), "signalfd");
+  if (fd_ < 0 || !loop_.add_fd(fd_, EPOLLIN, *this))
+    throw std::system_error(errno, std::generic_category(), "signalfd");
 }
 
 Signals::~Signals() {

@@ -67,7 +67,8 @@ class Snapshot::Builder {
       for (std::size_t i = 0; i < uses.size(); ++i) scopes_[&uses[i]] = owner + "/" + std::to_string(i);
     };
     name_all(out_.config->policies, "gateway");
-    for (const config::OriginConfig& backend : out_.config->origins) name_all(backend.policies, "origins." + backend.name);
+    for (const config::OriginConfig& backend : out_.config->origins)
+      name_all(backend.policies, "origins." + backend.name);
     for (const config::RouteConfig& route : out_.config->routes) {
       name_all(route.policies, "routes." + route.name);
       if (route.answer) scopes_[&*route.answer] = "routes." + route.name + "/answer";
@@ -112,6 +113,7 @@ class Snapshot::Builder {
     for (const config::OriginConfig& backend : out_.config->origins) {
       OriginPlan plan;
       std::vector<std::unique_ptr<identity::IdentityMethod>> methods;
+      methods.reserve(backend.identity.size());
       for (const config::IdentityUse& use : backend.identity) {
         methods.push_back(std::visit(
             [](const config::SharedSecretConfig& secret) -> std::unique_ptr<identity::IdentityMethod> {
@@ -201,8 +203,8 @@ class Snapshot::Builder {
         }
       }
       plan.metrics = services_.metrics.route(out_.series_, route.name);
-      specs.push_back({route.match.host, route.match.path, route.match.methods,
-                       static_cast<std::uint32_t>(out_.routes.size())});
+      specs.push_back(
+          {route.match.host, route.match.path, route.match.methods, static_cast<std::uint32_t>(out_.routes.size())});
       out_.routes.push_back(std::move(plan));
     }
     out_.unmatched = services_.metrics.route(out_.series_, "none");

@@ -28,7 +28,7 @@ struct PolicyStep {
 
 struct RoutePlan {
   const config::RouteConfig* config = nullptr;
-  int origin = -1;  // index into Snapshot::origins; -1: the route answers by itself
+  int origin = -1;                // index into Snapshot::origins; -1: the route answers by itself
   std::vector<PolicyStep> steps;  // inbound in this order, outbound in reverse
   observe::RouteMetrics metrics;
 };
@@ -59,8 +59,7 @@ class Snapshot {
   // nullptr if diagnostics has errors afterwards. `previous` gives origins their state (endpoints, health).
   [[nodiscard]] static std::shared_ptr<const Snapshot> build(std::shared_ptr<const config::Config> loaded,
                                                              const Services& services, const Snapshot* previous,
-                                                             std::uint64_t number,
-                                                             config::Diagnostics& diagnostics);
+                                                             std::uint64_t number, config::Diagnostics& diagnostics);
 
   std::uint64_t generation = 0;
   std::shared_ptr<const config::Config> config;

@@ -45,10 +45,7 @@ class Worker::Port final : public AcceptHandler {
 
 // A connection and the coroutine that serves it. Owned by its port's list; destroyed by the loop at the end of the turn
 // in which the coroutine ended or the peer reset the connection.
-class Worker::Client final : public ClientLink,
-                             Loop::Deferred,
-                             http::ServerConnection::Owner,
-                             http::RequestHandler {
+class Worker::Client final : public ClientLink, Loop::Deferred, http::ServerConnection::Owner, http::RequestHandler {
  public:
   Client(Port& port, std::unique_ptr<Stream> stream, const PeerAddress& peer)
       : port_(port),
@@ -189,8 +186,8 @@ Task<bool> Worker::Client::read_proxy_header() {
 Worker::Worker(const Options& options)
     : network_(options.network),
       loop_(options.clock),
-      context_(loop_, options.network, *this, options.metric_families, options.metrics, options.access_log,
-               options.log, options.entropy),
+      context_(loop_, options.network, *this, options.metric_families, options.metrics, options.access_log, options.log,
+               options.entropy),
       background_(*this) {}
 
 Worker::~Worker() {
@@ -211,20 +208,22 @@ Result<void> Worker::adopt(const std::shared_ptr<const Snapshot>& snapshot, Role
   std::vector<Change> changes;
   for (const ListenerPlan& plan : snapshot->listeners) {
     if (plan.address.is_unix() && role == Role::other) continue;
-    Change change{&plan, nullptr, nullptr};
-    for (const auto& port : ports_) {
-      if (port->listening() && port->text() == plan.config->address.text) change.existing = port.get();
-    }
-    if (!change.existing) {
-      change.fresh = std::make_unique<Port>(*this, plan.config->address.text);
-      change.fresh->configure(snapshot, plan);
-      Result<void> bound = change.fresh->listen(plan.address, role == Role::first ? Network::Share::first : Network::Share::join);
+    const auto found = std::find_if(ports_.begin(), ports_.end(), [&](const auto& port) {
+      return port->listening() && port->text() == plan.config->address.text;
+    });
+    Port* const existing = found == ports_.end() ? nullptr : found->get();
+    std::unique_ptr<Port> fresh = existing ? nullptr : std::make_unique<Port>(*this, plan.config->address.text);
+    if (fresh) {
+      fresh->configure(snapshot, plan);
+      Result<void> bound =
+          fresh->listen(plan.address, role == Role::first ? Network::Share::first : Network::Share::join);
       if (!bound) return bound;
     }
-    changes.push_back(std::move(change));
+    changes.push_back({&plan, existing, std::move(fresh)});
   }
   for (const auto& port : ports_) {
-    const bool kept = std::any_of(changes.begin(), changes.end(), [&](const Change& c) { return c.existing == port.get(); });
+    const bool kept =
+        std::any_of(changes.begin(), changes.end(), [&](const Change& c) { return c.existing == port.get(); });
     if (!kept) port->drain();
   }
   for (Change& change : changes) {

@@ -25,8 +25,8 @@ const std::shared_ptr<Endpoint>* Balancer::pick(const EndpointSet& endpoints, Mo
       best = &candidate;
       break;
     }
-    if (!best || candidate->in_flight.load(std::memory_order_relaxed) <
-                     (*best)->in_flight.load(std::memory_order_relaxed)) {
+    if (!best ||
+        candidate->in_flight.load(std::memory_order_relaxed) < (*best)->in_flight.load(std::memory_order_relaxed)) {
       best = &candidate;
     }
   }

@@ -26,8 +26,8 @@ class Balancer {
 // What the outcome of a request says about its endpoint.
 enum class Outcome : std::uint8_t { success, failure };
 
-// Passive ejection: `consecutive_failures` in a row take an endpoint out for base_time, doubled for every time in a row,
-// as long as no more than max_percent of `endpoints` are out. Returns true if this call ejected it.
+// Passive ejection: `consecutive_failures` in a row take an endpoint out for base_time, doubled for every time in a
+// row, as long as no more than max_percent of `endpoints` are out. Returns true if this call ejected it.
 bool record_outcome(Endpoint& endpoint, const EndpointSet& endpoints, const config::EjectionConfig& ejection,
                     Outcome outcome, MonoTime now) noexcept;
 
@@ -42,7 +42,7 @@ class RetryBudget {
   [[nodiscard]] std::uint32_t percent() const noexcept { return percent_; }
 
  private:
-  static constexpr std::int64_t kUnit = 100;        // one retry
+  static constexpr std::int64_t kUnit = 100;  // one retry
   static constexpr std::int64_t kReserve = 10 * kUnit;
   std::uint32_t percent_;
   std::atomic<std::int64_t> balance_{kReserve};

@@ -51,12 +51,12 @@ struct Endpoint {
   const SocketAddress address;
   const std::string authority;  // Host under `host: origin`
 
-  std::atomic<std::uint32_t> in_flight{0};      // requests, all loops
-  std::atomic<std::uint32_t> connections{0};    // open connections, all loops
-  std::atomic<std::uint32_t> failures{0};       // consecutive ones, of requests
-  std::atomic<std::uint32_t> ejections{0};      // in a row; each doubles the time
-  std::atomic<std::int64_t> ejected_until{0};   // MonoTime since epoch, ns
-  std::atomic<bool> healthy{true};              // verdict of the active checks
+  std::atomic<std::uint32_t> in_flight{0};     // requests, all loops
+  std::atomic<std::uint32_t> connections{0};   // open connections, all loops
+  std::atomic<std::uint32_t> failures{0};      // consecutive ones, of requests
+  std::atomic<std::uint32_t> ejections{0};     // in a row; each doubles the time
+  std::atomic<std::int64_t> ejected_until{0};  // MonoTime since epoch, ns
+  std::atomic<bool> healthy{true};             // verdict of the active checks
 
   std::atomic<std::uint32_t> waiting{0};  // requests that wait for a place under max_connections, all loops
   PlaceBoard places;

@@ -54,8 +54,8 @@ class OriginState {
 };
 
 // The endpoints that `config` describes, as far as they are known without asking: numeric addresses and Unix sockets,
-// names among `known`, and names that `before` knows. Endpoints of `before` stay the same objects, with their health and
-// their connections.
+// names among `known`, and names that `before` knows. Endpoints of `before` stay the same objects, with their health
+// and their connections.
 [[nodiscard]] std::shared_ptr<const EndpointSet> known_endpoints(const config::OriginConfig& config,
                                                                  const EndpointSet& before,
                                                                  const KnownAddresses& known = {});

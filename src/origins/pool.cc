@@ -28,9 +28,7 @@ class EndpointPool::Idle final : public IdleLink, Stream::ReadWatch, Timer {
     disarm();
     return std::move(connection_);
   }
-  [[nodiscard]] bool expired(MonoTime now) const {
-    return now - connection_->created() >= pool_.pool_.max_lifetime;
-  }
+  [[nodiscard]] bool expired(MonoTime now) const { return now - connection_->created() >= pool_.pool_.max_lifetime; }
 
  private:
   void on_wake(Wake /*wake*/) override { pool_.drop(*this); }

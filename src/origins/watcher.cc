@@ -59,9 +59,9 @@ Task<void> OriginWatcher::keep_resolving(std::string name) {
       publish();
     } else {
       // The last addresses stay in use: a name server that is down must not take the origin with it.
-      services_.log.warning("an origin's name cannot be resolved",
-                            {observe::LogField::name("origin", origin_.config.name),
-                             observe::LogField::error(answer->result.error())});
+      services_.log.warning(
+          "an origin's name cannot be resolved",
+          {observe::LogField::name("origin", origin_.config.name), observe::LogField::error(answer->result.error())});
     }
     if (first) --unsettled_;
     co_await services_.loop.sleep_for(wait);
@@ -146,10 +146,10 @@ void OriginWatcher::judge(Endpoint& endpoint, std::size_t index, const Result<in
   if (++endpoint.checks_against < needed) return;
   endpoint.checks_against = 0;
   endpoint.healthy.store(good, std::memory_order_relaxed);
-  services_.log.warning(good ? observe::Constant("an endpoint is healthy again") : observe::Constant("an endpoint is unhealthy"),
-                        {observe::LogField::name("origin", origin_.config.name),
-                         observe::LogField::number("endpoint", index),
-                         observe::LogField::number("status", outcome ? *outcome : 0)});
+  services_.log.warning(
+      good ? observe::Constant("an endpoint is healthy again") : observe::Constant("an endpoint is unhealthy"),
+      {observe::LogField::name("origin", origin_.config.name), observe::LogField::number("endpoint", index),
+       observe::LogField::number("status", outcome ? *outcome : 0)});
 }
 
 }  // namespace postern::origins

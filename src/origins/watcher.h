@@ -1,6 +1,6 @@
-// OriginWatcher: keeps the endpoints of an origin up to date: resolves their names again and again, and probes them with
-// the origin's own identity if health checks are configured. One per origin and snapshot, on the control loop; what it
-// finds goes into the shared OriginState, so a new watcher continues where the old one stopped.
+// OriginWatcher: keeps the endpoints of an origin up to date: resolves their names again and again, and probes them
+// with the origin's own identity if health checks are configured. One per origin and snapshot, on the control loop;
+// what it finds goes into the shared OriginState, so a new watcher continues where the old one stopped.
 #pragma once
 
 #include <memory>

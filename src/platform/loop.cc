@@ -97,7 +97,8 @@ void Loop::wait_for_events(Idle idle) {
   std::array<epoll_event, kEventsPerTurn> events;  // NOLINT: filled by the kernel
   const int count = ::epoll_wait(epoll_, events.data(), kEventsPerTurn, timeout_ms);
   now_ = clock_.now();
-  if (manual_ && idle == Idle::wait && count <= 0 && !mailbox_full_.load(std::memory_order_acquire) && deferred_.empty() && next) {
+  if (manual_ && idle == Idle::wait && count <= 0 && !mailbox_full_.load(std::memory_order_acquire) &&
+      deferred_.empty() && next) {
     if (*next > now_) manual_->advance(*next - now_);
     now_ = clock_.now();
     progressed_ = true;

@@ -71,8 +71,8 @@ class Loop {
   [[nodiscard]] bool modify_fd(int fd, std::uint32_t events);
   // Also drops events of this turn that were not yet delivered.
   void remove_fd(int fd) noexcept;
-  // Changes with every add_fd() and remove_fd() of `fd`. A handler that called something which may have ended it compares
-  // this with what it was before; its own address would not do, as its successor may have the same.
+  // Changes with every add_fd() and remove_fd() of `fd`. A handler that called something which may have ended it
+  // compares this with what it was before; its own address would not do, as its successor may have the same.
   [[nodiscard]] std::uint32_t registration(int fd) const noexcept {
     return registrations_[static_cast<std::size_t>(fd)].generation;
   }

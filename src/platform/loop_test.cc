@@ -236,8 +236,8 @@ TEST(SocketAddress, ParsesAndPrintsTheSameForms) {
     ASSERT_TRUE(address) << text;
     EXPECT_EQ(address->to_string(), text);
   }
-  for (const char* bad : {"", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "::1:80", "[127.0.0.1]:80", "unix:", "unix:x",
-                          "localhost:80", "127.0.0.1:80 ", "1.2.3.4.5:1"}) {
+  for (const char* bad : {"", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "::1:80", "[127.0.0.1]:80",
+                          "unix:", "unix:x", "localhost:80", "127.0.0.1:80 ", "1.2.3.4.5:1"}) {
     EXPECT_FALSE(parse_socket_address(bad)) << bad;
   }
 }

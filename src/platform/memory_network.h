@@ -10,13 +10,13 @@
 namespace postern {
 
 struct MemoryOptions {
-  std::size_t capacity = 64 * 1024;  // bytes in flight per direction before try_write() would block
+  std::size_t capacity = 64 * 1024;        // bytes in flight per direction before try_write() would block
   std::size_t max_read = ~std::size_t{0};  // at most so many bytes per try_read(): 1 makes everything fragmented
 };
 
 // Two ends of one connection, both on `loop`.
 [[nodiscard]] std::pair<std::unique_ptr<Stream>, std::unique_ptr<Stream>> make_memory_pair(Loop& loop,
-                                                                                            MemoryOptions options = {});
+                                                                                           MemoryOptions options = {});
 
 class MemoryNetwork final : public Network {
  public:

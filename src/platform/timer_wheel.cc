@@ -42,8 +42,7 @@ void TimerWheel::cascade(unsigned level) {
 
 void TimerWheel::advance(MonoTime now) {
   if (now <= time_of(tick_)) return;
-  const auto target =
-      static_cast<std::uint64_t>(std::chrono::floor<std::chrono::milliseconds>(now - origin_).count());
+  const auto target = static_cast<std::uint64_t>(std::chrono::floor<std::chrono::milliseconds>(now - origin_).count());
   while (tick_ < target) {
     // Jump over empty slots of the lowest level up to the next cascade.
     const auto slot = static_cast<unsigned>(tick_ & (kSlots - 1));

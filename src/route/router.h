@@ -1,9 +1,9 @@
 // Router: finds the route of a canonical target. Built once, immutable, shared by all loops.
 //
-// Host: exact beats wildcard ("*.example.com", the longest first) beats any. Path templates: "/orders/{id}" where {id} is
-// one segment, "/files/*" where * is the rest (perhaps empty). At every segment a literal beats {name} beats *, from
-// left to right; what a more specific host or template does not serve, a less specific one may. A GET route serves HEAD.
-// Trailing slashes count, matching is literal and case-sensitive.
+// Host: exact beats wildcard ("*.example.com", the longest first) beats any. Path templates: "/orders/{id}" where {id}
+// is one segment, "/files/*" where * is the rest (perhaps empty). At every segment a literal beats {name} beats *, from
+// left to right; what a more specific host or template does not serve, a less specific one may. A GET route serves
+// HEAD. Trailing slashes count, matching is literal and case-sensitive.
 #pragma once
 
 #include <cstdint>
@@ -81,9 +81,9 @@ class Router {
   std::string text_;
   std::vector<Node> nodes_;
   std::vector<Leaf> leaves_;
-  std::vector<Edge> edges_;             // a power of two, at most half full
-  std::vector<HostTree> exact_;         // sorted by name
-  std::vector<HostTree> wildcards_;     // sorted by name
+  std::vector<Edge> edges_;          // a power of two, at most half full
+  std::vector<HostTree> exact_;      // sorted by name
+  std::vector<HostTree> wildcards_;  // sorted by name
   std::uint32_t any_host_ = kNone;
 };
 
