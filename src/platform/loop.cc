@@ -47,6 +47,7 @@ Loop::~Loop() {
 
 void Loop::run() {
   while (!stopping_.load(std::memory_order_acquire)) run_once();
+  FramePool::trim();
 }
 
 void Loop::stop() {

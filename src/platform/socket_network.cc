@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 #include <system_error>
+#include <utility>
 
 #include "platform/deadline.h"
 
@@ -69,6 +70,23 @@ PeerAddress from_raw(const sockaddr_storage& storage) {
   }
   return peer;
 }
+
+constexpr Duration kLookAgain = std::chrono::milliseconds(2);
+
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) noexcept : fd_(fd) {}
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  [[nodiscard]] int get() const noexcept { return fd_; }
+  [[nodiscard]] int release() noexcept { return std::exchange(fd_, -1); }
+
+ private:
+  int fd_;
+};
 
 std::string errno_text(int error) { return std::generic_category().message(error); }
 
@@ -289,17 +307,24 @@ Result<std::unique_ptr<Acceptor>> SocketNetwork::listen(Loop& loop, const Socket
 Task<Result<std::unique_ptr<Stream>>> SocketNetwork::connect(Loop& loop, const SocketAddress& address,
                                                              MonoTime deadline) {
   const RawAddress raw = to_raw(address);
-  const int fd = ::socket(raw.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  const bool is_unix = address.is_unix();
+  Descriptor owned(::socket(raw.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  const int fd = owned.get();
   if (fd < 0) co_return fail(Code::origin_connect_failed, Side::gateway, errno_text(errno), Retry::yes);
-  if (!address.is_unix()) {
+  if (!is_unix) {
     const int on = 1;
     ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   }
-  const int outcome = ::connect(fd, raw.get(), raw.length);
-  const int error = outcome == 0 ? 0 : errno;
-  // The stream owns the descriptor from here on; it is registered only now, because a socket that is not yet connecting
-  // reports a hang-up.
-  std::unique_ptr<Stream> stream = make_socket_stream(loop, fd);
+  int error = 0;
+  for (;;) {
+    error = ::connect(fd, raw.get(), raw.length) == 0 ? 0 : errno;
+    // The queue of a Unix socket is full: a TCP peer would be silent and the kernel would try again; here we do.
+    if (!is_unix || error != EAGAIN) break;
+    if (loop.now() >= deadline) co_return fail(Code::origin_connect_timeout, Side::origin, Retry::yes);
+    co_await loop.sleep_for(kLookAgain);
+  }
+  // It is registered only now, because a socket that is not yet connecting reports a hang-up.
+  std::unique_ptr<Stream> stream = make_socket_stream(loop, owned.release());
   if (!stream) co_return fail(Code::origin_connect_failed, Side::gateway, "event loop", Retry::yes);
   if (error != 0 && error != EINPROGRESS) {
     co_return fail(Code::origin_connect_failed, Side::origin, errno_text(error), Retry::yes);

@@ -195,6 +195,39 @@ TEST_F(SocketTest, connecting_has_its_time_and_may_be_cancelled) {
   ::close(listener);
 }
 
+TEST_F(SocketTest, a_unix_socket_whose_queue_is_full_is_waited_for) {
+  const int listener = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_un un{};
+  un.sun_family = AF_UNIX;
+  path("full").copy(un.sun_path, sizeof un.sun_path - 1);
+  ASSERT_EQ(::bind(listener, reinterpret_cast<const sockaddr*>(&un), sizeof un), 0);
+  ASSERT_EQ(::listen(listener, 0), 0);
+  const SocketAddress address = parse_socket_address("unix:" + path("full")).value();
+  std::string first;
+  std::string second;
+  std::string third;
+  tasks.spawn(connect(address, 10min, first));
+  EXPECT_EQ(first, "connected");
+  tasks.spawn(connect(address, 30ms, second));
+  tasks.spawn(connect(address, 10min, third));
+  wait([&] { return !second.empty(); });
+  EXPECT_TRUE(second.starts_with("PST-U002")) << second;
+  EXPECT_EQ(third, "");
+  ::close(::accept(listener, nullptr, nullptr));
+  wait([&] { return !third.empty(); });
+  EXPECT_EQ(third, "connected");
+  // Who waits may be cancelled, and its descriptor goes with it.
+  const int lowest = ::dup(0);
+  ::close(lowest);
+  tasks.spawn(connect(address, 10min, first));
+  tasks.cancel_all();
+  const int after = ::dup(0);
+  EXPECT_EQ(after, lowest);
+  ::close(after);
+  ::close(listener);
+  ::unlink(path("full").c_str());
+}
+
 TEST_F(SocketTest, peers_have_addresses_of_their_own_family_and_mapped_ones_are_ipv4) {
   for (const char* text : {"127.0.0.1:0", "[::1]:0"}) {
     class Keep final : public AcceptHandler {
