@@ -75,7 +75,8 @@ TEST_F(ApiKeyTest, refuses_everybody_else_and_forwards_no_claim) {
   typo[20] = typo[20] == 'a' ? 'b' : 'a';
   const auto unknown = store::generate_api_key();
   const std::string unknown_key(unknown->reveal());
-  const std::string lower = "x" + key;
+  const std::string longer = "x" + key;
+  const std::string bearer = "Bearer " + key;
   const struct {
     const char* name;
     std::initializer_list<std::pair<std::string_view, std::string_view>> headers;
@@ -85,13 +86,13 @@ TEST_F(ApiKeyTest, refuses_everybody_else_and_forwards_no_claim) {
       {"empty", {{"X-API-Key", ""}}, "PST-P401"},
       {"typo", {{"X-API-Key", typo}}, "PST-P402"},
       {"unknown", {{"X-API-Key", unknown_key}}, "PST-P402"},
-      {"longer", {{"X-API-Key", lower}}, "PST-P402"},
+      {"longer", {{"X-API-Key", longer}}, "PST-P402"},
       {"two in one field", {{"X-API-Key", "a, b"}}, "PST-P402"},
       {"twice", {{"X-API-Key", key}, {"X-API-Key", key}}, "PST-R015"},
       {"twice by alias", {{"X-API-Key", key}, {"X_API_Key", "nonsense"}}, "PST-R015"},
       {"twice by alias, first", {{"x.api.key", "nonsense"}, {"X-API-Key", key}}, "PST-R015"},
       {"alias only", {{"X_API_KEY", key}}, "PST-P401"},
-      {"bearer is not asked for", {{"Authorization", "Bearer " + key}}, "PST-P401"},
+      {"bearer is not asked for", {{"Authorization", bearer}}, "PST-P401"},
       {"claims to be somebody", {{"X-Consumer-Id", "acme"}, {"x_consumer_id", "acme"}}, "PST-P401"},
   };
   for (const auto& c : cases) {
