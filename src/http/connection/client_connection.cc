@@ -50,8 +50,9 @@ Task<Result<void>> ClientConnection::receive_head(Method request_method, Respons
     const IoResult read = stream_->try_read(in_.writable(in_.empty() ? kHeadRead : 4096));
     if (read.status == IoStatus::ok) {
       in_.commit(read.bytes);
+      answering_ = true;
     } else if (read.status != IoStatus::would_block) {
-      co_return fail(Code::origin_closed, Side::origin, in_.empty() ? Retry::if_reused : Retry::never);
+      co_return fail(Code::origin_closed, Side::origin, answering_ ? Retry::never : Retry::if_reused);
     }
   }
   deadline_.clear();
@@ -60,6 +61,7 @@ Task<Result<void>> ClientConnection::receive_head(Method request_method, Respons
 
 bool ClientConnection::end_exchange() {
   head_size_ = 0;
+  answering_ = false;
   parser_.reset();
   ++exchanges_;
   const bool whole = writer_.complete() && keep_alive_ && body_.end_message();

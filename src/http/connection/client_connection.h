@@ -25,8 +25,8 @@ class ClientConnection {
   [[nodiscard]] MessageWriter& writer() noexcept { return writer_; }
 
   // Reads the next head, interim or final; `head`'s views stay valid until the next receive_head() or end_exchange().
-  // Fails with origin_timeout after `timeout`, origin_closed (Retry::if_reused if no byte came), or origin_malformed.
-  // Ends early with `cancelled` if interrupt() is called.
+  // Fails with origin_timeout after `timeout`, origin_closed (Retry::if_reused if no byte of any response came), or
+  // origin_malformed. Ends early with `cancelled` if interrupt() is called.
   [[nodiscard]] Task<Result<void>> receive_head(Method request_method, ResponseHead& head, Duration timeout);
   // The final response's body; after receive_head().
   [[nodiscard]] BodyReader& body() noexcept { return body_; }
@@ -61,6 +61,7 @@ class ClientConnection {
   BodyReader body_;
   MessageWriter writer_;
   std::size_t head_size_ = 0;  // of an interim head that is still in front of in_
+  bool answering_ = false;     // a byte of the response, interim ones included, has come
   bool keep_alive_ = true;
   unsigned exchanges_ = 0;
 };
