@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 #include <latch>
+#include <random>
 #include <thread>
 
 #include "platform/entropy.h"
@@ -274,6 +275,22 @@ class GatewayThreads : public ::testing::Test {
     gateway->loop().post([this] { gateway->begin_drain(); });
     control_.join();
   }
+  // GET on the observe listener.
+  static void fetch(std::uint16_t observe, const std::string& path, std::string& out) {
+    Side side;
+    side.tasks.spawn(fetch_on(side, local(observe), path, out));
+    const auto guard = std::chrono::steady_clock::now() + 20s;
+    while (!side.tasks.empty() && std::chrono::steady_clock::now() < guard) side.loop.run_once();
+  }
+  static Task<void> fetch_on(Side& side, SocketAddress address, std::string path, std::string& out) {
+    auto stream = co_await side.network.connect(side.loop, address, side.loop.now() + 10s);
+    if (!stream) co_return;
+    const std::string request = "GET " + path + " HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    const bool sent = co_await put(**stream, request);
+    std::string inbox;
+    if (sent) out = co_await take(**stream, inbox, "no such marker");
+    out = inbox;
+  }
 
   Origin origin;
   const std::uint16_t port = free_port();
@@ -294,7 +311,7 @@ TEST_F(GatewayThreads, reloads_under_load_lose_nothing_whatever_they_change) {
   start(config("a"));
   Load load(port, 12);
   while (load.answered < 50 && load.failed == 0) std::this_thread::yield();
-  const int rounds = kSlow ? 12 : 40;
+  const int rounds = kSlow ? 12 : 24;
   for (int round = 0; round < rounds; ++round) {
     const std::string number = std::to_string(round);
     switch (round % 4) {
@@ -350,6 +367,83 @@ TEST_F(GatewayThreads, a_limit_on_connections_holds_across_loops_and_starves_non
   EXPECT_GE(load.answered, kSlow ? 60 : 200);
   // The origin sees a close a little later than the gateway counts it.
   EXPECT_LE(origin.most_open, 3);
+}
+
+// Connections that send a part of something and go, in every manner, from several at once.
+class Vandals {
+ public:
+  Vandals(std::uint16_t port, int count, int rounds) : address_(local(port)), running_(count) {
+    for (int i = 0; i < count; ++i) side_.tasks.spawn(vandal(static_cast<unsigned>(i), rounds));
+    side_.start();
+  }
+  void finish() {
+    ended_.wait(false);
+    side_.stop();
+  }
+
+ private:
+  Task<void> vandal(unsigned seed, int rounds) {
+    const std::string_view requests[] = {
+        "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\n0123456789",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\nbytes"};
+    std::minstd_rand random(seed + 1);
+    for (int round = 0; round < rounds; ++round) {
+      auto stream = co_await side_.network.connect(side_.loop, address_, side_.loop.now() + 10s);
+      if (!stream) continue;
+      const std::string_view request = requests[random() % std::size(requests)];
+      const bool sent = co_await put(**stream, request.substr(0, random() % (request.size() + 1)));
+      if (sent && random() % 2 == 0) co_await side_.loop.sleep_for(std::chrono::milliseconds(random() % 3));
+      switch (random() % 4) {
+        case 0:
+          (*stream)->reset_on_close();
+          break;
+        case 1:
+          (*stream)->shutdown_write();
+          break;
+        case 2: {
+          char some[64];
+          static_cast<void>((*stream)->try_read(some));
+          break;
+        }
+        default:
+          break;
+      }
+    }
+    if (--running_ == 0) {
+      ended_ = true;
+      ended_.notify_all();
+    }
+  }
+  const SocketAddress address_;
+  Side side_;
+  std::atomic<int> running_;
+  std::atomic<bool> ended_{false};
+};
+
+TEST_F(GatewayThreads, connections_that_break_off_anywhere_leave_nothing_behind) {
+  const std::uint16_t observe = free_port();
+  start(config("a", "    timeouts: {first_byte: 1s, idle: 1s}\n",
+               "observe: {address: \"127.0.0.1:" + std::to_string(observe) +
+                   "\"}\nlimits: {header_timeout: 1s, idle_timeout: 1s, body_idle_timeout: 1s}\n"));
+  Load load(port, 4);
+  Vandals vandals(port, 12, kSlow ? 30 : 80);
+  vandals.finish();
+  load.finish();
+  EXPECT_EQ(load.failed, 0) << load.first_failure;
+  const auto open_connections = [&] {
+    std::string metrics;
+    fetch(observe, "/metrics", metrics);
+    const std::size_t at = metrics.find("\npostern_connections{listener=\"0\"} ");
+    return at == std::string::npos ? std::string("?") : metrics.substr(at + 35, metrics.find('\n', at + 1) - at - 35);
+  };
+  const auto guard = std::chrono::steady_clock::now() + 30s;
+  while (open_connections() != "0" && std::chrono::steady_clock::now() < guard) std::this_thread::sleep_for(50ms);
+  EXPECT_EQ(open_connections(), "0");
+  stop();
+  EXPECT_EQ(exit_code, 0);
 }
 
 TEST_F(GatewayThreads, an_address_that_is_taken_fails_the_start_and_a_reload_but_not_what_runs) {
