@@ -116,6 +116,33 @@ TEST_F(Retries, what_fails_on_a_new_connection_is_tried_again_only_if_it_is_safe
   }
 }
 
+// What an attempt carries is what is right at its time, not what was right for the first one.
+TEST_F(Retries, identity_is_applied_afresh_to_every_attempt) {
+  gateway.serve(kFirst);
+  gateway.start(
+      "origins:\n  main:\n    url: http://127.0.0.1:9001\n    identity: [{shared_secret: {header: X-Secret, value: "
+      "\"${file:/s/a}\", next: {value: \"${file:/s/b}\", switch_at: 2023-11-14T22:13:30Z}}}]\n"
+      "routes: [{match: {path: /*}, origin: main, public: true}]\n");
+  Peer client = gateway.connect();
+  client.send(kGet);
+  Peer first = gateway.accept();
+  EXPECT_NE(first.receive().find("X-Secret: 0123456789abcdef-A-secret\r\n"), std::string::npos);
+  gateway.advance(10s - 1ms);
+  first.close();
+  Peer second = gateway.accept();
+  EXPECT_NE(second.receive().find("X-Secret: 0123456789abcdef-A-secret\r\n"), std::string::npos);
+  second.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Early: fedcba9876543210-B-secret\r\n\r\n");
+  EXPECT_EQ(client.receive().find("B-secret"), std::string::npos) << "the next value is guarded before its time";
+  client.send(kGet);
+  EXPECT_NE(second.receive(), "");
+  gateway.advance(1ms);
+  second.close();
+  Peer third = gateway.accept();
+  EXPECT_NE(third.receive().find("X-Secret: fedcba9876543210-B-secret\r\n"), std::string::npos);
+  third.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Late: 0123456789abcdef-A-secret\r\n\r\n");
+  EXPECT_EQ(client.receive().find("A-secret"), std::string::npos) << "and the first one after it";
+}
+
 // A pooled connection that the origin has closed meanwhile says nothing about the origin: the attempt is free.
 TEST_F(Retries, a_pooled_connection_that_turns_out_dead_is_replaced_at_no_cost) {
   start_simple("    retries: {attempts: 1}\n");
