@@ -11,7 +11,8 @@ class FramePool {
  public:
   static void* allocate(std::size_t size);
   static void release(void* frame, std::size_t size) noexcept;
-  // Gives the calling thread's cached frames back to the heap; a loop calls it when run() ends, and when it is destroyed.
+  // Gives the calling thread's cached frames back to the heap; a loop calls it when run() ends, and when it is
+  // destroyed.
   static void trim() noexcept;
 };
 
