@@ -19,9 +19,9 @@ namespace postern::http {
 
 // The API client that a policy authenticated. Empty views: nobody.
 struct ConsumerIdentity {
-  std::string_view id;        // stable, unique
+  std::string_view id;  // stable, unique
   std::string_view name;
-  std::string_view key_id;    // public part of the key that was used
+  std::string_view key_id;  // public part of the key that was used
   [[nodiscard]] bool authenticated() const noexcept { return !id.empty(); }
 };
 
@@ -40,21 +40,21 @@ struct Exchange {
   ~Exchange() = default;
 
   Arena arena;
-  MonoTime started{};      // when the head was complete
+  MonoTime started{};  // when the head was complete
   WallTime started_wall{};
   std::string_view request_id;
-  IpAddress client_address;     // effective: the peer, or what a trusted proxy said
-  bool secure = false;          // client came over TLS
+  IpAddress client_address;  // effective: the peer, or what a trusted proxy said
+  bool secure = false;       // client came over TLS
 
-  RequestHead request;          // as policies leave it, this is what goes to the origin
-  bool websocket = false;       // a valid opening handshake
-  CanonicalTarget target;       // the one form for match, policy, log and forwarding
+  RequestHead request;     // as policies leave it, this is what goes to the origin
+  bool websocket = false;  // a valid opening handshake
+  CanonicalTarget target;  // the one form for match, policy, log and forwarding
   ConsumerIdentity consumer;
   std::uint64_t body_limit = std::numeric_limits<std::uint64_t>::max();  // bytes; policies lower it
 
   // Appended to whatever response goes out, errors included (rate limit fields, CORS).
   Headers response_additions;
-  LocalResponse local;          // filled by a policy that returns Flow::respond
+  LocalResponse local;               // filled by a policy that returns Flow::respond
   ResponseHead* response = nullptr;  // outbound phase only: the head about to be sent
 };
 

@@ -1,5 +1,5 @@
-// Who the client is and what the origin is told about it: X-Forwarded-* is rebuilt, Via appended. From strangers nothing
-// is believed; from `trusted` proxies the chain is kept and continued.
+// Who the client is and what the origin is told about it: X-Forwarded-* is rebuilt, Via appended. From strangers
+// nothing is believed; from `trusted` proxies the chain is kept and continued.
 #pragma once
 
 #include "base/arena.h"

@@ -24,7 +24,9 @@ constexpr std::array kKnown = {
 constexpr std::size_t kSlots = 256;
 
 constexpr std::size_t slot_of(std::string_view name) noexcept {
-  const auto letter = [&](std::size_t i) { return static_cast<std::size_t>(static_cast<unsigned char>(name[i]) | 0x20); };
+  const auto letter = [&](std::size_t i) {
+    return static_cast<std::size_t>(static_cast<unsigned char>(name[i]) | 0x20);
+  };
   return (name.size() * 7 + letter(0) * 13 + letter(name.size() - 1) * 31 + letter(name.size() / 2) * 57) % kSlots;
 }
 

@@ -26,8 +26,8 @@ struct RequestHead {
   Method method = Method::other;
   Version version = Version::http_1_1;
   Framing framing = Framing::none;
-  bool keep_alive = true;        // what the sender asked for (version and Connection)
-  bool expect_continue = false;  // Expect: 100-continue was sent
+  bool keep_alive = true;            // what the sender asked for (version and Connection)
+  bool expect_continue = false;      // Expect: 100-continue was sent
   std::uint64_t content_length = 0;  // with Framing::length
   std::string_view method_text;
   std::string_view target;  // raw request-target; http/target.h makes the canonical one

@@ -1,5 +1,5 @@
-// Request ids: 32 hexadecimal digits, unique across loops and restarts (64 random bits of the loop, a counter mixed with
-// 64 more). They identify, they do not authenticate.
+// Request ids: 32 hexadecimal digits, unique across loops and restarts (64 random bits of the loop, a counter mixed
+// with 64 more). They identify, they do not authenticate.
 #pragma once
 
 #include <array>

@@ -22,7 +22,9 @@ bool is_websocket_key(std::string_view key) noexcept {
 }  // namespace
 
 Result<void> check_websocket_request(const RequestHead& request) {
-  const auto refuse = [](std::string_view rule) { return fail(Code::upgrade_refused, Side::client, std::string(rule)); };
+  const auto refuse = [](std::string_view rule) {
+    return fail(Code::upgrade_refused, Side::client, std::string(rule));
+  };
   if (request.method != Method::get || request.version != Version::http_1_1) return refuse("only GET by HTTP/1.1");
   if (request.framing != Framing::none && request.content_length != 0) return refuse("an upgrade with a body");
   if (request.framing == Framing::chunked) return refuse("an upgrade with a body");

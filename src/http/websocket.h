@@ -1,5 +1,5 @@
-// The WebSocket opening handshake (RFC 6455 section 4) as a gateway sees it: it judges both halves and leaves the frames
-// alone.
+// The WebSocket opening handshake (RFC 6455 section 4) as a gateway sees it: it judges both halves and leaves the
+// frames alone.
 #pragma once
 
 #include <string>

@@ -94,5 +94,42 @@ TEST(Llhttp, EveryDifferenceInChunkedBodiesIsInTheTable) {
   tally.print("chunked bodies");
 }
 
+// Pipelined: what both take for the first message must leave the same bytes for the second.
+TEST(Llhttp, EndsRequestsWhereWeEndThem) {
+  const std::string chunks = "3;a=b\r\nabc\r\n0\r\nX: y\r\n\r\n";
+  const std::string next = "GET /next HTTP/1.1\r\nHost: a\r\n\r\n";
+  int compared = 0;
+  for (const RequestRow& row : request_rows()) {
+    const Verdict ours = RequestJudge()(row.bytes);
+    if (!ours.accepted() || !row.differs.empty() || ours.content_length > 100) continue;
+    std::string message = row.bytes;
+    if (ours.framing == Framing::length) message += std::string(ours.content_length, 'x');
+    if (ours.framing == Framing::chunked) message += chunks;
+    const SecondOpinion theirs = Llhttp::read(message + next, HTTP_REQUEST);
+    EXPECT_EQ(theirs.message, Kind::complete) << row.name << ": " << theirs.why;
+    EXPECT_EQ(theirs.size, message.size()) << row.name;
+    ++compared;
+  }
+  EXPECT_GT(compared, 30);
+}
+
+TEST(Llhttp, EndsResponsesWhereWeEndThem) {
+  const std::string chunks = "3;a=b\r\nabc\r\n0\r\nX: y\r\n\r\n";
+  const std::string next = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison";
+  int compared = 0;
+  for (const ResponseRow& row : response_rows()) {
+    const Verdict ours = ResponseJudge(row.request_method)(row.bytes);
+    if (!ours.accepted() || !row.differs.empty() || ours.framing == Framing::until_close) continue;
+    std::string message = row.bytes;
+    if (ours.framing == Framing::length) message += std::string(ours.content_length, 'x');
+    if (ours.framing == Framing::chunked) message += chunks;
+    const SecondOpinion theirs = Llhttp::read(message + next, HTTP_RESPONSE, row.request_method);
+    EXPECT_EQ(theirs.message, Kind::complete) << row.name << ": " << theirs.why;
+    EXPECT_EQ(theirs.size, message.size()) << row.name;
+    ++compared;
+  }
+  EXPECT_GT(compared, 20);
+}
+
 }  // namespace
 }  // namespace postern::http::h1
