@@ -250,6 +250,8 @@ TEST_F(Reload, listeners_that_go_drain_and_listeners_that_come_take_connections)
   EXPECT_EQ(gateway.metric("postern_connections", "listener=\"0\""), 2);
   EXPECT_EQ(gateway.metric("postern_connections", "listener=\"1\""), 1);
   gateway.start("listeners: [{address: \"192.0.2.1:81\"}, {address: \"192.0.2.1:82\"}]\n" + rest);
+  EXPECT_TRUE(idle.open()) << "its first request may be on its way";
+  gateway.advance(1s);
   EXPECT_TRUE(idle.finished());
   EXPECT_TRUE(other.open());
   EXPECT_EQ(gateway.worker->bound_addresses().size(), 2u);
@@ -314,8 +316,10 @@ TEST_F(Reload, drain_closes_the_idle_lets_the_busy_finish_and_accepts_nobody) {
   Peer half = gateway.connect();
   half.send("GET / HTTP/1.1\r\nHo");
   gateway.worker->drain();
-  EXPECT_TRUE(idle.finished());
   EXPECT_TRUE(used.finished());
+  EXPECT_TRUE(idle.open()) << "its first request may be on its way";
+  gateway.advance(1s);
+  EXPECT_TRUE(idle.finished());
   EXPECT_TRUE(gateway.worker->bound_addresses().empty());
   EXPECT_EQ(gateway.worker->connections(), 2u);
   half.send("st: a\r\n\r\n");

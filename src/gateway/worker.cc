@@ -123,6 +123,8 @@ void Worker::Port::configure(std::shared_ptr<const Snapshot> snapshot, const Lis
 }
 
 void Worker::Port::drain() noexcept {
+  // Whoever has connected by now expects an answer; the kernel would reset them together with the acceptor.
+  if (acceptor_) acceptor_->accept_pending();
   acceptor_.reset();
   for (ClientLink* link = clients_.front(); link;) {
     ClientLink* const next = clients_.after(*link);

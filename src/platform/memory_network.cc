@@ -141,6 +141,7 @@ class MemoryNetwork::MemoryAcceptor final : public Acceptor {
   MemoryAcceptor(MemoryNetwork& network, SocketAddress address) : network_(network), address_(std::move(address)) {}
   ~MemoryAcceptor() override { network_.handlers_.erase(address_.to_string()); }
   [[nodiscard]] SocketAddress local_address() const override { return address_; }
+  void accept_pending() override {}  // a connect() here is accepted at once
 
  private:
   MemoryNetwork& network_;

@@ -53,6 +53,8 @@ class Acceptor {
   virtual ~Acceptor() = default;
   // The address really bound (port 0 resolved).
   [[nodiscard]] virtual SocketAddress local_address() const = 0;
+  // Accepts who has connected but was not accepted yet: the kernel resets them when the acceptor goes.
+  virtual void accept_pending() = 0;
 };
 
 class Network {

@@ -180,16 +180,20 @@ class SocketAcceptor final : public Acceptor, Loop::Handler, Timer {
   [[nodiscard]] bool start() { return loop_.add_fd(fd_, EPOLLIN, *this); }
   void own_path() noexcept { owns_path_ = true; }
   [[nodiscard]] SocketAddress local_address() const override { return address_; }
+  void accept_pending() override { accept(kMaxPending); }
 
  private:
+  static constexpr int kMaxPending = 65'536;  // more than any backlog
   static constexpr int kAcceptsPerTurn = 64;  // so that a flood of connections does not starve those that exist
   static constexpr Duration kPause = std::chrono::milliseconds(50);
 
-  void on_events(std::uint32_t /*events*/) override {
+  void on_events(std::uint32_t /*events*/) override { accept(kAcceptsPerTurn); }
+
+  void accept(int most) {
     const int fd = fd_;
     Loop& loop = loop_;
     const std::uint32_t registration = loop.registration(fd);
-    for (int i = 0; i < kAcceptsPerTurn; ++i) {
+    for (int i = 0; i < most; ++i) {
       sockaddr_storage storage{};
       socklen_t length = sizeof storage;
       const int connection =

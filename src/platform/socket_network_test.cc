@@ -101,6 +101,19 @@ TEST_F(SocketTest, more_connections_than_one_turn_takes_are_all_accepted) {
   for (const int fd : clients) ::close(fd);
 }
 
+TEST_F(SocketTest, who_has_connected_before_the_acceptor_goes_is_not_reset) {
+  door.acceptor = listen("127.0.0.1:0", door);
+  std::vector<int> clients;
+  for (int i = 0; i < 100; ++i) clients.push_back(connect_raw(door.acceptor->local_address()));
+  door.acceptor->accept_pending();
+  door.acceptor.reset();
+  EXPECT_EQ(door.waiting.size(), clients.size());
+  for (const int fd : clients) {
+    EXPECT_EQ(::send(fd, "x", 1, MSG_NOSIGNAL), 1);
+    ::close(fd);
+  }
+}
+
 // UBSan looks at memory through a pipe, for which there are no descriptors here: ThreadSanitizer's build has this test.
 #if !__has_feature(undefined_behavior_sanitizer)
 TEST_F(SocketTest, without_descriptors_the_loop_does_not_spin_and_accepts_when_there_are_some) {

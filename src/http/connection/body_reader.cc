@@ -80,6 +80,8 @@ Result<BodyPiece> BodyReader::poll() {
         filled_ = read.bytes == space.size();
         break;
       case IoStatus::would_block:
+        // Only now: what came with the last wake-up counts.
+        if (!keeps_rate()) return std::unexpected(failed(rules_.timed_out));
         return BodyPiece{BodyPiece::Kind::wait, false, {}};
       case IoStatus::eof:
         if (framing_ == Framing::until_close) {
@@ -131,19 +133,21 @@ Result<BodyPiece> BodyReader::next_chunked() {
 Task<Wake> BodyReader::wait() {
   const MonoTime began = loop_.now();
   deadline_.set_after(rules_.idle);
-  Wake wake = co_await stream_.readable();
+  const Wake wake = co_await stream_.readable();
   deadline_.clear();
   waited_ += loop_.now() - began;
-  // One byte per `idle` would be progress for ever; the average must hold, too.
-  if (wake == Wake::ready && rules_.min_rate != 0 && waited_ >= rules_.idle) {
-    const auto seconds = std::chrono::duration<double>(waited_).count();
-    const auto got = static_cast<double>(received_ - received_at_mark_);
-    if (got < seconds * static_cast<double>(rules_.min_rate)) wake = Wake::timed_out;
-    waited_ = Duration(0);
-    received_at_mark_ = received_;
-  }
   if (wake == Wake::timed_out) timed_out_ = true;
   co_return wake;
+}
+
+// One byte per `idle` would be progress for ever; the average must hold, too.
+bool BodyReader::keeps_rate() noexcept {
+  if (rules_.min_rate == 0 || waited_ < rules_.idle) return true;
+  const auto seconds = std::chrono::duration<double>(waited_).count();
+  const auto got = static_cast<double>(received_ - received_at_mark_);
+  waited_ = Duration(0);
+  received_at_mark_ = received_;
+  return got >= seconds * static_cast<double>(rules_.min_rate);
 }
 
 bool BodyReader::end_message() {

@@ -50,6 +50,7 @@ class BodyReader final : public BodySource {
   [[nodiscard]] std::string_view available() const noexcept;
   void consume(std::size_t bytes) noexcept;
   [[nodiscard]] Result<BodyPiece> next_chunked();
+  [[nodiscard]] bool keeps_rate() noexcept;
   [[nodiscard]] Error failed(Code code) const { return {code, rules_.side}; }
 
   Stream& stream_;

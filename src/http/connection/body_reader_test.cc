@@ -324,6 +324,18 @@ TEST(BodyReader, TheLeastRateIsEnough) {
   EXPECT_EQ(reader.out.end, "last");
 }
 
+TEST(BodyReader, WhatComesAtTheEndOfTheWindowCounts) {
+  Reader reader;  // 256 bytes per second over 30 seconds
+  reader.begin("", Framing::length, 256 * 30 + 1);
+  for (int i = 0; i < 29; ++i) advance(reader.loop, reader.clock, 1s);
+  reader.far.send("x");
+  advance(reader.loop, reader.clock, 1s);
+  reader.far.send(std::string(256 * 30 - 1, 'x'));
+  EXPECT_EQ(reader.out.end, "");
+  reader.far.send("x");
+  EXPECT_EQ(reader.out.end, "last");
+}
+
 TEST(BodyReader, ASlowConsumerIsNotTheFaultOfTheSender) {
   Reader reader;
   reader.head.append(kHead);

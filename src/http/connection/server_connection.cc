@@ -7,6 +7,7 @@ namespace {
 
 constexpr std::size_t kMaxDiscarded = 256 * 1024;  // bytes read and dropped before closing on an unfinished upload
 constexpr auto kLingerTime = std::chrono::seconds(2);
+constexpr auto kFirstRequestWhileDraining = std::chrono::seconds(1);
 
 }  // namespace
 
@@ -43,12 +44,15 @@ Task<void> ServerConnection::serve(RequestHandler& handler) {
 Task<bool> ServerConnection::wait_for_request() {
   state_ = State::idle;
   bool waited = false;
+  bool last_look = false;
   while (in_.empty()) {
     if (!stream_->may_read()) {
+      if (last_look) co_return false;
       waited = true;
-      deadline_.set_after(limits_.idle_timeout);
+      deadline_.set_after(draining_ ? kFirstRequestWhileDraining : limits_.idle_timeout);
       const Wake wake = co_await stream_->readable();
-      if (wake != Wake::ready) co_return false;
+      // A request may have come in the same moment as the end of waiting: one more look, so that it is not lost.
+      last_look = wake != Wake::ready;
     }
     const IoResult read = stream_->try_read(in_.writable());
     if (read.status == IoStatus::ok) {
@@ -194,7 +198,12 @@ Task<void> ServerConnection::linger() {
 
 void ServerConnection::drain() noexcept {
   draining_ = true;
-  if (state_ == State::idle) stream_->wake_reader(Wake::interrupted);
+  if (state_ != State::idle) return;
+  if (requests_ == 0) {
+    deadline_.set_after(kFirstRequestWhileDraining);
+  } else {
+    stream_->wake_reader(Wake::interrupted);
+  }
 }
 
 }  // namespace postern::http

@@ -77,7 +77,8 @@ class ServerConnection final : public Downstream, public ListNode, Stream::Abort
   [[nodiscard]] Deadline& deadline() noexcept { return deadline_; }
   // Nothing of a request has arrived: may be closed at once when the gateway drains.
   [[nodiscard]] bool idle() const noexcept { return state_ == State::idle; }
-  // Ends the connection after the present exchange, or at once if it is idle.
+  // Ends the connection after the present exchange; at once if it is idle, but a request that is already here is
+  // served, and a client that has only just connected gets a second to send its first.
   void drain() noexcept;
 
  private:

@@ -274,6 +274,8 @@ TEST(ServerConnection, TheHandlerMayCloseAfterAnAnswer) {
 TEST(ServerConnection, DrainingEndsAnIdleConnectionAtOnceAndABusyOneAfterItsAnswer) {
   Server idle;
   idle.start();
+  idle.far.send(get("/1"));
+  EXPECT_EQ(idle.far.receive(), response("GET /1"));
   idle.connection->drain();
   settle(idle.loop);
   EXPECT_TRUE(idle.ended);
@@ -289,6 +291,34 @@ TEST(ServerConnection, DrainingEndsAnIdleConnectionAtOnceAndABusyOneAfterItsAnsw
   busy.far.send("lo" + get("/next"));
   EXPECT_EQ(busy.far.receive(), response("POST / hello", "Connection: close\r\n"));
   EXPECT_TRUE(busy.far.finished());
+}
+
+TEST(ServerConnection, DrainingLosesNoRequestThatIsAlreadyHere) {
+  Server server;
+  server.start();
+  server.far.send(get("/1"));
+  EXPECT_EQ(server.far.receive(), response("GET /1"));
+  server.far.slip_in(get("/2"));
+  server.connection->drain();
+  settle(server.loop);
+  EXPECT_EQ(server.far.receive(), response("GET /2", "Connection: close\r\n"));
+  EXPECT_TRUE(server.ended);
+}
+
+TEST(ServerConnection, DrainingGivesAFreshConnectionASecondForItsFirstRequest) {
+  for (const bool sends : {true, false}) {
+    Server server;
+    server.start();
+    server.connection->drain();
+    settle(server.loop);
+    EXPECT_FALSE(server.ended);
+    advance(server.loop, server.clock, 999ms);
+    EXPECT_FALSE(server.ended);
+    if (sends) server.far.send(get("/1"));
+    advance(server.loop, server.clock, 1ms);
+    EXPECT_TRUE(server.ended);
+    EXPECT_EQ(server.far.receive(), sends ? response("GET /1", "Connection: close\r\n") : "");
+  }
 }
 
 TEST(ServerConnection, AnEarlyAnswerReachesAClientThatStillSends) {

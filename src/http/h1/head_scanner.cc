@@ -62,8 +62,9 @@ std::string_view describe(HeadFacts::Fault fault) noexcept {
 }
 
 bool is_token(std::string_view text) noexcept {
-  const char* const end = text.data() + text.size();
-  return !text.empty() && skip_token(text.data(), end) == end;
+  const char* const begin = text.data();
+  const char* const end = begin + text.size();
+  return begin != end && skip_token(begin, end) == end;
 }
 
 Flaw scan_field(const char* at, const char* end, Field& out, const char*& next) noexcept {

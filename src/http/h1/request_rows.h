@@ -184,18 +184,27 @@ inline std::vector<RequestRow> request_line_rows() {
       {"HTTP/3.1", line("GET / HTTP/3.1"), spoken},
       {"the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", spoken},
       {"HTTP/1.0 without Host", "GET / HTTP/1.0\r\n\r\n", "GET / 1.0 none close"},
-      {"a NUL in the target", line("GET /\0 HTTP/1.1"s), visible},
-      {"a control character in the target", line("GET /\x01 HTTP/1.1"), visible},
-      {"DEL in the target", line("GET /\x7f HTTP/1.1"), visible},
-      {"a high byte in the target", line("GET /\xff HTTP/1.1"), visible},
-      {"UTF-8 in the target", line("GET /\xc3\xa9 HTTP/1.1"), visible},
-      {"a CR in the target", line("GET /\r HTTP/1.1"), visible},
       {"a bare CR as line end", "GET / HTTP/1.1\rHost: a\r\n\r\n", version},
       {"a bare LF as line end", "GET / HTTP/1.1\nHost: a\r\n\r\n", bare_lf, kBareLf},
       {"bare LF everywhere", "GET / HTTP/1.1\nHost: a\n\n", bare_lf},
       {"HTTP/0.9 without a version, bare LF", "GET /\n", bare_lf, kVersion},
       {"HTTP/0.9 without a version", "GET /\r\n", malformed, kVersion},
       {"only an empty line", "\r\n", "need more"},
+  };
+}
+
+inline std::vector<RequestRow> target_and_method_rows() {
+  using namespace rows;
+  const std::string method = "PST-R001 malformed method";
+  const std::string stranger = "PST-R001 this is not HTTP/1";
+  const std::string visible = "PST-R004 a byte outside of visible ASCII";
+  return {
+      {"a NUL in the target", line("GET /\0 HTTP/1.1"s), visible},
+      {"a control character in the target", line("GET /\x01 HTTP/1.1"), visible},
+      {"DEL in the target", line("GET /\x7f HTTP/1.1"), visible},
+      {"a high byte in the target", line("GET /\xff HTTP/1.1"), visible},
+      {"UTF-8 in the target", line("GET /\xc3\xa9 HTTP/1.1"), visible},
+      {"a CR in the target", line("GET /\r HTTP/1.1"), visible},
       {"a colon in the method", line("GE:T / HTTP/1.1"), method},
       {"a NUL in the method", line("GE\0T / HTTP/1.1"s), method},
       {"a high byte in the method", line("G\xc9T / HTTP/1.1"), method},
@@ -338,8 +347,8 @@ inline std::vector<RequestRow> host_and_connection_rows() {
 
 inline std::vector<RequestRow> request_rows() {
   std::vector<RequestRow> all;
-  for (auto part :
-       {content_length_rows, transfer_encoding_rows, request_line_rows, field_rows, host_and_connection_rows}) {
+  for (auto part : {content_length_rows, transfer_encoding_rows, request_line_rows, target_and_method_rows, field_rows,
+                    host_and_connection_rows}) {
     for (RequestRow& row : part()) all.push_back(std::move(row));
   }
   return all;
