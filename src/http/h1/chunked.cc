@@ -54,8 +54,8 @@ bool forbidden_in_trailers(HeaderName id) noexcept {
 // Behind the closing quote of the quoted-string that starts at `at` (RFC 9110 5.6.4), or nullptr.
 const char* skip_quoted_string(const char* at, const char* end) noexcept {
   for (++at; at != end && *at != '"'; ++at) {
-    if (*at == '\\' && ++at == end) return nullptr;
-    if (!is_value_byte(*at)) return nullptr;
+    if (*at == '\\') ++at;
+    if (at == end || !is_value_byte(*at)) return nullptr;
   }
   return at == end ? nullptr : at + 1;
 }

@@ -58,17 +58,19 @@ Result<void> parse_version(std::string_view text, RequestHead& out) {
 
 // RFC 9112 3: method SP request-target SP HTTP-version, with exactly these two spaces.
 Result<void> parse_request_line(std::string_view line, const HeadLimits& limits, RequestHead& out) {
-  const char* const end = line.data() + line.size();
-  const char* const method_end = skip_token(line.data(), end);
-  const std::string_view method = line.substr(0, static_cast<std::size_t>(method_end - line.data()));
+  const char* const begin = line.data();
+  const char* const end = begin + line.size();
+  const char* const method_end = skip_token(begin, end);
+  const std::string_view method = line.substr(0, static_cast<std::size_t>(method_end - begin));
   if (method.empty() || method.size() > kMaxMethodSize || method_end == end || *method_end != ' ') {
     return refuse(Code::bad_request, "malformed method");
   }
   out.method_text = method;
   out.method = method_of(method);
   const std::string_view rest = line.substr(method.size() + 1);
-  const char* const target_end = skip_visible(rest.data(), end);
-  const std::string_view target = rest.substr(0, static_cast<std::size_t>(target_end - rest.data()));
+  const char* const target_begin = rest.data();
+  const char* const target_end = skip_visible(target_begin, end);
+  const std::string_view target = rest.substr(0, static_cast<std::size_t>(target_end - target_begin));
   if (target_end != end && *target_end != ' ') return refuse(Code::bad_target, "a byte outside of visible ASCII");
   if (target.empty() || target_end == end) return refuse(Code::bad_request, "malformed request line");
   if (target.size() > limits.max_target_length) return refuse(Code::target_too_long, "request target too long");

@@ -94,11 +94,12 @@ TEST(RequestParser, TakesATargetAsLongAsAllowedAndNotOneByteMore) {
   limits.max_target_length = 50;
   for (const std::string& method : {std::string("GET"), std::string(32, 'M')}) {
     for (const std::size_t size : {49u, 50u, 51u, 52u}) {
-      const std::string target = "/" + std::string(size - 1, 't');
-      const std::string bytes = method + " " + target + " HTTP/1.1\r\nHost: a\r\n\r\n";
+      std::string start = method;
+      start.append(" /").append(size - 1, 't');
+      const std::string bytes = start + " HTTP/1.1\r\nHost: a\r\n\r\n";
       const Verdict verdict = judge(bytes, limits);
       if (size <= 50) {
-        EXPECT_EQ(verdict.decision, method + " " + target + " 1.1 none keep");
+        EXPECT_EQ(verdict.decision, start + " 1.1 none keep");
       } else {
         EXPECT_EQ(verdict.decision.substr(0, 8), "PST-R007");
       }
@@ -130,8 +131,8 @@ TEST(RequestParser, MoreFieldsThanFitInsideTheObjectAreKept) {
   std::string fields = "[Host|a]";
   for (int i = 0; i < 99; ++i) {
     const std::string n = std::to_string(i);
-    bytes += "X-" + n + ": " + n + "\r\n";
-    fields += "[X-" + n + "|" + n + "]";
+    bytes.append("X-").append(n).append(": ").append(n).append("\r\n");
+    fields.append("[X-").append(n).append("|").append(n).append("]");
   }
   bytes += "\r\n";
   EXPECT_EQ(judge(bytes).fields, fields);

@@ -38,8 +38,9 @@ Result<void> parse_status_line(std::string_view line, ResponseHead& out) {
   if (status < 100 || status > 599) return refuse("status code out of range");  // RFC 9110 15: invalid
   if (line.size() > 12 && line[12] != ' ') return refuse("malformed status line");
   const std::string_view reason = line.size() > 13 ? line.substr(13) : std::string_view();
-  const char* const end = reason.data() + reason.size();
-  if (skip_value(reason.data(), end) != end) return refuse("control character in the reason phrase");
+  const char* const begin = reason.data();
+  const char* const end = begin + reason.size();
+  if (skip_value(begin, end) != end) return refuse("control character in the reason phrase");
   out.version = line[7] == '1' ? Version::http_1_1 : Version::http_1_0;
   out.status = status;
   out.reason = reason;
