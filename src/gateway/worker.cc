@@ -248,7 +248,10 @@ std::vector<SocketAddress> Worker::bound_addresses() const {
 
 void Worker::start() {
   background_.spawn(flush_access_log());
-  thread_ = std::thread([this] { loop_.run(); });
+  thread_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), "postern-loop");  // for top and profilers
+    loop_.run();
+  });
 }
 
 void Worker::call(const std::function<void()>& work) {

@@ -55,7 +55,10 @@ Result<std::unique_ptr<BlockWriter>> BlockWriter::start(const Options& options, 
   sigset_t before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  writer->thread_ = std::thread([raw = writer.get()] { raw->run(); });
+  writer->thread_ = std::thread([raw = writer.get()] {
+    pthread_setname_np(pthread_self(), "postern-log");
+    raw->run();
+  });
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   return writer;
 }
