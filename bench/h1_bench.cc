@@ -35,7 +35,8 @@ constexpr std::string_view kBrowser =
     "Referer: https://www.example.com/shop/orders\r\n"
     "Accept-Encoding: gzip, deflate, br, zstd\r\n"
     "Accept-Language: en-GB,en;q=0.9,de;q=0.8\r\n"
-    "Cookie: session=5f8a1c0e9b7d4a3f8e6c2b1a0d9f8e7c; theme=dark; consent=necessary%2Cstatistics; _tz=Europe%2FBerlin\r\n"
+    "Cookie: session=5f8a1c0e9b7d4a3f8e6c2b1a0d9f8e7c; theme=dark; consent=necessary%2Cstatistics; "
+    "_tz=Europe%2FBerlin\r\n"
     "If-None-Match: \"33a64df551425fcc55e4d42a148795d9\"\r\n"
     "X-Requested-With: XMLHttpRequest\r\n"
     "\r\n";

@@ -43,24 +43,18 @@ Result<AskedRequest> parse_request(std::string_view text) {
 
 std::string_view level_text(config::Level level) {
   switch (level) {
-    case config::Level::gateway:
-      return "gateway";
-    case config::Level::origin:
-      return "origin";
-    case config::Level::route:
-      return "route";
+    case config::Level::gateway: return "gateway";
+    case config::Level::origin: return "origin";
+    case config::Level::route: return "route";
   }
   return "";
 }
 
 std::string_view host_mode_text(config::HostMode mode) {
   switch (mode) {
-    case config::HostMode::origin:
-      return "origin";
-    case config::HostMode::preserve:
-      return "preserve";
-    case config::HostMode::name:
-      return "name";
+    case config::HostMode::origin: return "origin";
+    case config::HostMode::preserve: return "preserve";
+    case config::HostMode::name: return "name";
   }
   return "";
 }
@@ -236,12 +230,9 @@ class Explanation {
     const config::OriginConfig& config = origin_->origin->config;
     Arena arena;
     switch (config.host_mode) {
-      case config::HostMode::origin:
-        return endpoint.authority;
-      case config::HostMode::preserve:
-        return std::string(exchange_.target.authority(arena));
-      case config::HostMode::name:
-        return config.host_name;
+      case config::HostMode::origin: return endpoint.authority;
+      case config::HostMode::preserve: return std::string(exchange_.target.authority(arena));
+      case config::HostMode::name: return config.host_name;
     }
     return {};
   }

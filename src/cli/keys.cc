@@ -45,12 +45,9 @@ void tell_gateway(const ConfigPaths& paths) {
 
 std::string_view status_text(const KeyRecord& record, WallTime now) {
   switch (store::status_of(record, now)) {
-    case store::KeyStatus::valid:
-      return "valid";
-    case store::KeyStatus::expired:
-      return "expired";
-    case store::KeyStatus::revoked:
-      return "revoked";
+    case store::KeyStatus::valid: return "valid";
+    case store::KeyStatus::expired: return "expired";
+    case store::KeyStatus::revoked: return "revoked";
   }
   return "";
 }
@@ -232,12 +229,10 @@ Exit keys_revoke(const KeysRevokeOptions& options, const Console& console) {
   };
   tell_gateway(paths);
   switch (*revoked) {
-    case KeyDatabase::Revoked::now:
-      return answer("revoked", " is revoked") ? Exit::ok : Exit::runtime;
+    case KeyDatabase::Revoked::now: return answer("revoked", " is revoked") ? Exit::ok : Exit::runtime;
     case KeyDatabase::Revoked::before:
       return answer("revoked_before", " was revoked before") ? Exit::ok : Exit::runtime;
-    case KeyDatabase::Revoked::unknown_key:
-      break;
+    case KeyDatabase::Revoked::unknown_key: break;
   }
   static_cast<void>(console.error("postern: the database has no key " + options.key_id +
                                   "\n  fix: a key that stands in a file of hashed keys is revoked there\n"));

@@ -13,12 +13,9 @@ Exit reload(const AdminOptions& options, const Console& console) {
   const bool shown = result ? console.out(answer->body) : console.error(answer->body);
   if (!shown) return Exit::runtime;
   switch (answer->status) {
-    case 200:
-      return Exit::ok;
-    case 422:
-      return Exit::configuration;
-    default:
-      return Exit::runtime;
+    case 200: return Exit::ok;
+    case 422: return Exit::configuration;
+    default: return Exit::runtime;
   }
 }
 

@@ -31,12 +31,9 @@ Exit run_gateway(const RunOptions& options, const Console& console) {
   const gateway::LoadReport report = gateway.start();
   static_cast<void>(console.error(report.problems));
   switch (report.outcome) {
-    case gateway::LoadReport::Outcome::rejected:
-      return Exit::configuration;
-    case gateway::LoadReport::Outcome::failed:
-      return Exit::runtime;
-    default:
-      break;
+    case gateway::LoadReport::Outcome::rejected: return Exit::configuration;
+    case gateway::LoadReport::Outcome::failed: return Exit::runtime;
+    default: break;
   }
   for (const SocketAddress& address : gateway.traffic_addresses()) {
     log.info("listening", {observe::LogField::name("address", address.to_string())});

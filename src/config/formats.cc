@@ -100,32 +100,21 @@ std::string_view format_description(Format format) noexcept {
 bool matches_format(Format format, std::string_view text) {
   switch (format) {
     case Format::none:
-    case Format::secret:
-      return true;
-    case Format::duration:
-      return parse_duration(text).has_value();
-    case Format::size:
-      return parse_size(text).has_value();
-    case Format::ip:
-      return is_ipv4(text) || is_ipv6(text);
-    case Format::cidr:
-      return is_cidr(text);
+    case Format::secret: return true;
+    case Format::duration: return parse_duration(text).has_value();
+    case Format::size: return parse_size(text).has_value();
+    case Format::ip: return is_ipv4(text) || is_ipv6(text);
+    case Format::cidr: return is_cidr(text);
     case Format::host: {
       const auto parts = split_host_port(text);
       return parts && (parts->port.empty() || parse_port(parts->port));
     }
-    case Format::url:
-      return split_url(text).has_value();
-    case Format::date:
-      return parse_date(text).has_value();
-    case Format::timestamp:
-      return parse_timestamp(text).has_value();
-    case Format::address:
-      return is_address(text);
-    case Format::header_name:
-      return is_token(text);
-    case Format::regex:
-      return is_regex(text);
+    case Format::url: return split_url(text).has_value();
+    case Format::date: return parse_date(text).has_value();
+    case Format::timestamp: return parse_timestamp(text).has_value();
+    case Format::address: return is_address(text);
+    case Format::header_name: return is_token(text);
+    case Format::regex: return is_regex(text);
   }
   return false;
 }

@@ -50,20 +50,13 @@ bool find_path(const Node& at, const Node& node, std::string& path) {
 
 std::string_view to_string(Kind kind) noexcept {
   switch (kind) {
-    case Kind::null:
-      return "nothing";
-    case Kind::boolean:
-      return "true or false";
-    case Kind::integer:
-      return "a whole number";
-    case Kind::real:
-      return "a number";
-    case Kind::string:
-      return "text";
-    case Kind::sequence:
-      return "a list";
-    case Kind::mapping:
-      return "a mapping";
+    case Kind::null: return "nothing";
+    case Kind::boolean: return "true or false";
+    case Kind::integer: return "a whole number";
+    case Kind::real: return "a number";
+    case Kind::string: return "text";
+    case Kind::sequence: return "a list";
+    case Kind::mapping: return "a mapping";
   }
   return "";
 }

@@ -302,22 +302,13 @@ void validate_node(const Node& node, const Rule& given, Diagnostics& diagnostics
     return;
   }
   switch (node.kind()) {
-    case Kind::mapping:
-      validate_mapping(node, rule, diagnostics);
-      break;
-    case Kind::sequence:
-      validate_sequence(node, rule, diagnostics);
-      break;
-    case Kind::string:
-      validate_string(node, rule, diagnostics);
-      break;
+    case Kind::mapping: validate_mapping(node, rule, diagnostics); break;
+    case Kind::sequence: validate_sequence(node, rule, diagnostics); break;
+    case Kind::string: validate_string(node, rule, diagnostics); break;
     case Kind::integer:
-    case Kind::real:
-      validate_number(node, rule, diagnostics);
-      break;
+    case Kind::real: validate_number(node, rule, diagnostics); break;
     case Kind::null:
-    case Kind::boolean:
-      break;
+    case Kind::boolean: break;
   }
   if (!rule.one_of.empty()) validate_one_of(node, rule, diagnostics);
 }

@@ -97,8 +97,7 @@ std::optional<std::string> read_secret_file(const std::string& path, const Node&
 std::optional<std::string> fetch(const Reference& reference, const Node& node, const SecretSources& sources,
                                  Diagnostics& diagnostics) {
   switch (reference.source) {
-    case Source::file:
-      return read_secret_file(std::string(reference.name), node, sources, diagnostics);
+    case Source::file: return read_secret_file(std::string(reference.name), node, sources, diagnostics);
     case Source::environment: {
       std::optional<std::string> value = sources.environment.get(reference.name);
       if (!value) {

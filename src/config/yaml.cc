@@ -128,8 +128,7 @@ class TreeBuilder {
   Step take(const yaml_event_t& event) {
     const Position at = to_position(event.start_mark);
     switch (event.type) {
-      case YAML_DOCUMENT_START_EVENT:
-        return start_document(event);
+      case YAML_DOCUMENT_START_EVENT: return start_document(event);
       case YAML_SCALAR_EVENT: {
         const auto& scalar = event.data.scalar;
         check_decoration(scalar.anchor, scalar.tag, at);
@@ -147,14 +146,11 @@ class TreeBuilder {
         check_decoration(event.data.mapping_start.anchor, event.data.mapping_start.tag, at);
         return open(Kind::mapping, at);
       case YAML_SEQUENCE_END_EVENT:
-      case YAML_MAPPING_END_EVENT:
-        return close();
-      case YAML_STREAM_END_EVENT:
-        return Step::done;
+      case YAML_MAPPING_END_EVENT: return close();
+      case YAML_STREAM_END_EVENT: return Step::done;
       case YAML_NO_EVENT:
       case YAML_STREAM_START_EVENT:
-      case YAML_DOCUMENT_END_EVENT:
-        break;
+      case YAML_DOCUMENT_END_EVENT: break;
     }
     return Step::more;
   }

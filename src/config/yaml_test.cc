@@ -7,16 +7,11 @@ namespace {
 
 std::string dump(const Node& node) {
   switch (node.kind()) {
-    case Kind::null:
-      return "null";
-    case Kind::boolean:
-      return node.as_bool() ? "true" : "false";
-    case Kind::integer:
-      return "i" + std::to_string(node.as_int());
-    case Kind::real:
-      return "r" + std::string(node.text());
-    case Kind::string:
-      return "'" + std::string(node.text()) + "'";
+    case Kind::null: return "null";
+    case Kind::boolean: return node.as_bool() ? "true" : "false";
+    case Kind::integer: return "i" + std::to_string(node.as_int());
+    case Kind::real: return "r" + std::string(node.text());
+    case Kind::string: return "'" + std::string(node.text()) + "'";
     case Kind::sequence: {
       std::string out = "[";
       for (const Node& item : node.items()) out += dump(item) + " ";

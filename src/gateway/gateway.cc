@@ -47,8 +47,7 @@ observe::AccessLog::Options access_log_options(const config::AccessLogConfig& co
       options.writer.sink = observe::BlockWriter::Sink::file;
       options.writer.path = config.path;
       break;
-    default:
-      options.writer.sink = observe::BlockWriter::Sink::standard_output;
+    default: options.writer.sink = observe::BlockWriter::Sink::standard_output;
   }
   options.query_values = config.query_values == config::AccessLogConfig::QueryValues::keep
                              ? observe::QueryValues::keep
@@ -102,14 +101,11 @@ Gateway::Gateway(const Options& options)
     : options_(options), started_(options.clock.wall()), loop_(options.clock), tasks_(*this) {
   signals_ = std::make_unique<Signals>(loop_, [this](int signal) {
     switch (signal) {
-      case SIGHUP:
-        static_cast<void>(reload());
-        break;
+      case SIGHUP: static_cast<void>(reload()); break;
       case SIGUSR1:
         if (access_log_) access_log_->reopen();
         break;
-      default:
-        begin_drain();
+      default: begin_drain();
     }
   });
 }

@@ -318,16 +318,12 @@ TEST_F(GatewayThreads, reloads_under_load_lose_nothing_whatever_they_change) {
       case 0:
         write(config("b", "", "  - {match: {path: /new/" + number + "}, respond: {status: 204}, public: true}\n"));
         break;
-      case 1:
-        write(config("a", "    retries: {budget_percent: " + std::to_string(20 + round) + "}\n"));
-        break;
+      case 1: write(config("a", "    retries: {budget_percent: " + std::to_string(20 + round) + "}\n")); break;
       case 2:
         write(config("a", "    timeouts: {connect: " + std::to_string(round + 1) +
                               "s}\n    health: {path: /health, interval: 1s, timeout: 1s}\n"));
         break;
-      default:
-        write(config("b", "    pool: {max_idle: " + std::to_string(round) + "}\n"));
-        break;
+      default: write(config("b", "    pool: {max_idle: " + std::to_string(round) + "}\n")); break;
     }
     const LoadReport report = reload();
     EXPECT_EQ(report.outcome, LoadReport::Outcome::applied) << report.problems;
@@ -397,19 +393,14 @@ class Vandals {
       const bool sent = co_await put(**stream, request.substr(0, random() % (request.size() + 1)));
       if (sent && random() % 2 == 0) co_await side_.loop.sleep_for(std::chrono::milliseconds(random() % 3));
       switch (random() % 4) {
-        case 0:
-          (*stream)->reset_on_close();
-          break;
-        case 1:
-          (*stream)->shutdown_write();
-          break;
+        case 0: (*stream)->reset_on_close(); break;
+        case 1: (*stream)->shutdown_write(); break;
         case 2: {
           char some[64];
           static_cast<void>((*stream)->try_read(some));
           break;
         }
-        default:
-          break;
+        default: break;
       }
     }
     if (--running_ == 0) {

@@ -333,16 +333,11 @@ Task<Result<void>> OriginExchange::splice() {
   if (how == Splice::Ended::in_order) lease_->stream().close_in_order();
   lease_.close();
   switch (how) {
-    case Splice::Ended::in_order:
-      break;
-    case Splice::Ended::a_failed:
-      co_return fail(Code::client_closed, Side::client);
-    case Splice::Ended::b_failed:
-      co_return fail(Code::origin_closed, Side::origin);
-    case Splice::Ended::silence:
-      co_return fail(Code::origin_timeout, Side::origin);
-    case Splice::Ended::stopped:
-      co_return std::unexpected(std::move(*stop_error_));
+    case Splice::Ended::in_order: break;
+    case Splice::Ended::a_failed: co_return fail(Code::client_closed, Side::client);
+    case Splice::Ended::b_failed: co_return fail(Code::origin_closed, Side::origin);
+    case Splice::Ended::silence: co_return fail(Code::origin_timeout, Side::origin);
+    case Splice::Ended::stopped: co_return std::unexpected(std::move(*stop_error_));
   }
   co_return Result<void>();
 }

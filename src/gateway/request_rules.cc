@@ -63,12 +63,9 @@ Result<void> canonicalize_request(LoopContext& context, const Snapshot& snapshot
   count_strips(context, counts);
   static_cast<void>(client);
   switch (*upgrade) {
-    case http::UpgradeRequest::none:
-      return {};
-    case http::UpgradeRequest::other:
-      return fail(Code::upgrade_refused, Side::client, "only websocket");
-    case http::UpgradeRequest::websocket:
-      break;
+    case http::UpgradeRequest::none: return {};
+    case http::UpgradeRequest::other: return fail(Code::upgrade_refused, Side::client, "only websocket");
+    case http::UpgradeRequest::websocket: break;
   }
   Result<void> handshake = http::check_websocket_request(request);
   exchange.websocket = handshake.has_value();
@@ -95,10 +92,8 @@ Result<const RoutePlan*> find_route(const Snapshot& snapshot, http::Exchange& ex
       }
       return &plan;
     }
-    case route::Lookup::no_route:
-      return fail(Code::no_route, Side::client);
-    case route::Lookup::method_not_allowed:
-      break;
+    case route::Lookup::no_route: return fail(Code::no_route, Side::client);
+    case route::Lookup::method_not_allowed: break;
   }
   // RFC 9110 15.5.6: a 405 says what would be allowed.
   exchange.local.headers.append("Allow", exchange.arena.copy(match.allow));

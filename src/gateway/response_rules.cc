@@ -38,8 +38,8 @@ void prepare_origin_response(LoopContext& context, const Snapshot& snapshot, con
   http::strip_response_hop_by_hop(head, snapshot.reserved);
   guard_reflection(context, origin, exchange.request_id, head.headers);
   if (!head.headers.find(http::HeaderName::date)) head.headers.append(http::HeaderName::date, context.http_date());
-  // RFC 9110 7.6.3: a gateway that received the response by HTTP/1.1 says so under a pseudonym.
-  head.headers.append(http::HeaderName::via, "1.1 postern");
+  // RFC 9110 7.6.3: by which version the response was received, under a pseudonym.
+  head.headers.append(http::HeaderName::via, head.version == http::Version::http_1_0 ? "1.0 postern" : "1.1 postern");
   head.headers.remove(http::HeaderName::x_request_id);
   head.headers.append(http::HeaderName::x_request_id, exchange.request_id);
 }

@@ -62,24 +62,15 @@ class Retries : public GatewayTest {
   static void play(Act act, Peer& origin) {
     EXPECT_NE(origin.receive(), "");
     switch (act) {
-      case Act::refuse:
-        break;
-      case Act::close:
-        origin.close();
-        break;
-      case Act::abort:
-        origin.abort();
-        break;
+      case Act::refuse: break;
+      case Act::close: origin.close(); break;
+      case Act::abort: origin.abort(); break;
       case Act::half_head:
         origin.send("HTTP/1.1 200 OK\r\nConten");
         origin.close();
         break;
-      case Act::malformed:
-        origin.send("HTTP/1.1 2000 OK\r\n\r\n");
-        break;
-      case Act::unavailable:
-        origin.send("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n");
-        break;
+      case Act::malformed: origin.send("HTTP/1.1 2000 OK\r\n\r\n"); break;
+      case Act::unavailable: origin.send("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"); break;
     }
   }
 };

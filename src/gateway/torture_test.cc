@@ -71,25 +71,15 @@ Task<void> play(Loop& loop, std::unique_ptr<Stream>& stream, const Script& scrip
   for (const Step& step : script) {
     bool going = true;
     switch (step.kind) {
-      case Step::Kind::put:
-        going = co_await put(*stream, step.text);
-        break;
-      case Step::Kind::take:
-        going = co_await take(*stream, inbox, step.text);
-        break;
+      case Step::Kind::put: going = co_await put(*stream, step.text); break;
+      case Step::Kind::take: going = co_await take(*stream, inbox, step.text); break;
       case Step::Kind::take_reset:
         going = co_await take(*stream, inbox, "");
         going = !going;
         break;
-      case Step::Kind::finish:
-        stream->shutdown_write();
-        break;
-      case Step::Kind::sleep:
-        co_await loop.sleep_for(step.time);
-        break;
-      case Step::Kind::close:
-        stream.reset();
-        break;
+      case Step::Kind::finish: stream->shutdown_write(); break;
+      case Step::Kind::sleep: co_await loop.sleep_for(step.time); break;
+      case Step::Kind::close: stream.reset(); break;
     }
     if (!going) break;
     ++played;
@@ -342,8 +332,7 @@ class Rehearsal {
 
   void apply(Cut cut) {
     switch (cut) {
-      case Cut::nothing:
-        return;
+      case Cut::nothing: return;
       case Cut::client_reset:
       case Cut::client_close:
         // The origin's scripts go on, those of the clients are over: both kinds are in one set, so all are cancelled.
@@ -358,15 +347,9 @@ class Rehearsal {
         acceptor_.reset();
         for (const auto& connection : origin_->streams) end(connection->stream, cut == Cut::origin_reset);
         return;
-      case Cut::drain:
-        gateway_.worker->drain();
-        return;
-      case Cut::reload:
-        gateway_.adopt(after_);
-        return;
-      case Cut::destroy:
-        gateway_.destroy();
-        return;
+      case Cut::drain: gateway_.worker->drain(); return;
+      case Cut::reload: gateway_.adopt(after_); return;
+      case Cut::destroy: gateway_.destroy(); return;
     }
   }
 

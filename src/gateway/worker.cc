@@ -165,7 +165,14 @@ Task<bool> Worker::Client::read_proxy_header() {
     if (!input.empty()) {
       http::ProxyHeader header;
       const Result<http::ProxyParse> parsed = http::parse_proxy_header(input.view(), header);
-      if (!parsed) co_return false;
+      if (!parsed) {
+        // Not HTTP yet, so there is nothing to answer in: closed, counted and said.
+        LoopContext& context = port_.worker_.context_;
+        context.metrics.add(context.metric_families.error(parsed.error()));
+        context.log.warning("a PROXY header cannot be read", {observe::LogField::name("listener", port_.text()),
+                                                              observe::LogField::error(parsed.error())});
+        co_return false;
+      }
       if (*parsed == http::ProxyParse::done) {
         if (header.source) connection_.set_peer({header.source->ip, header.source->port});
         input.consume(header.size);

@@ -23,12 +23,9 @@ bool is_forwarding_name(const Field& field) noexcept {
     case HeaderName::x_forwarded_for:
     case HeaderName::x_forwarded_host:
     case HeaderName::x_forwarded_port:
-    case HeaderName::x_forwarded_proto:
-      return true;
-    case HeaderName::other:
-      break;
-    default:
-      return false;
+    case HeaderName::x_forwarded_proto: return true;
+    case HeaderName::other: break;
+    default: return false;
   }
   // X-Forwarded-Prefix, -Uri, -User and whatever else frameworks believe, now and later.
   constexpr std::string_view kPrefix = "x-forwarded-";

@@ -29,10 +29,8 @@ constexpr bool is_hop_by_hop(HeaderName id) noexcept {
     case HeaderName::te:
     case HeaderName::trailer:
     case HeaderName::transfer_encoding:
-    case HeaderName::upgrade:
-      return true;
-    default:
-      return false;
+    case HeaderName::upgrade: return true;
+    default: return false;
   }
 }
 

@@ -29,16 +29,11 @@ std::uint16_t big_endian(std::string_view bytes) noexcept {
 // What a header of that family has in front of its TLVs; nullopt for a family that no listener here can have.
 std::optional<std::size_t> address_bytes(unsigned char family) noexcept {
   switch (family) {
-    case kUnspecified:
-      return 0;
-    case kTcp4:
-      return 12;
-    case kTcp6:
-      return 36;
-    case kUnixStream:
-      return 216;
-    default:
-      return std::nullopt;
+    case kUnspecified: return 0;
+    case kTcp4: return 12;
+    case kTcp6: return 36;
+    case kUnixStream: return 216;
+    default: return std::nullopt;
   }
 }
 

@@ -89,12 +89,9 @@ char* put_error(char* out, const AccessRecord& record) noexcept {
   if (record.error_code.empty()) return out;
   out = put_field(out, ",\"error_code\":\"", record.error_code, kMaxErrorCode);
   switch (record.error_side) {
-    case Side::client:
-      return put(out, ",\"error_side\":\"client\"");
-    case Side::origin:
-      return put(out, ",\"error_side\":\"origin\"");
-    case Side::gateway:
-      return put(out, ",\"error_side\":\"gateway\"");
+    case Side::client: return put(out, ",\"error_side\":\"client\"");
+    case Side::origin: return put(out, ",\"error_side\":\"origin\"");
+    case Side::gateway: return put(out, ",\"error_side\":\"gateway\"");
   }
   return out;
 }

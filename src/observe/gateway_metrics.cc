@@ -51,22 +51,16 @@ OriginOutcome origin_outcome(Code code) noexcept {
   switch (code) {
     case Code::origin_connect_failed:
     case Code::origin_connect_timeout:
-    case Code::origin_unresolved:
-      return OriginOutcome::connect_failed;
-    case Code::origin_timeout:
-      return OriginOutcome::timeout;
-    case Code::origin_closed:
-      return OriginOutcome::closed;
+    case Code::origin_unresolved: return OriginOutcome::connect_failed;
+    case Code::origin_timeout: return OriginOutcome::timeout;
+    case Code::origin_closed: return OriginOutcome::closed;
     case Code::origin_malformed:
-    case Code::origin_upgrade_failed:
-      return OriginOutcome::malformed;
+    case Code::origin_upgrade_failed: return OriginOutcome::malformed;
     case Code::origin_unavailable:
     case Code::origin_overloaded:
     case Code::insecure_expired:
-    case Code::identity_unavailable:
-      return OriginOutcome::unavailable;
-    default:
-      return OriginOutcome::cancelled;
+    case Code::identity_unavailable: return OriginOutcome::unavailable;
+    default: return OriginOutcome::cancelled;
   }
 }
 

@@ -12,24 +12,18 @@ namespace {
 
 std::string_view level_text(Level level) noexcept {
   switch (level) {
-    case Level::info:
-      return "info";
-    case Level::warning:
-      return "warning";
-    case Level::error:
-      return "error";
+    case Level::info: return "info";
+    case Level::warning: return "warning";
+    case Level::error: return "error";
   }
   return "error";
 }
 
 std::string_view side_text(Side side) noexcept {
   switch (side) {
-    case Side::client:
-      return "client";
-    case Side::origin:
-      return "origin";
-    case Side::gateway:
-      return "gateway";
+    case Side::client: return "client";
+    case Side::origin: return "origin";
+    case Side::gateway: return "gateway";
   }
   return "gateway";
 }
@@ -128,18 +122,10 @@ void Log::write(Level level, Constant message, std::initializer_list<LogField> f
     const std::string_view name = field.key_.view();
     switch (field.kind_) {
       case LogField::Kind::name:
-      case LogField::Kind::text:
-        line.text(name, clip(field.text_, LogField::kMaxText));
-        break;
-      case LogField::Kind::number:
-        line.number(name, field.number_);
-        break;
-      case LogField::Kind::duration:
-        line.milliseconds(name, Duration(field.number_));
-        break;
-      case LogField::Kind::time:
-        line.text(name, timestamp_text(WallTime(Duration(field.number_))));
-        break;
+      case LogField::Kind::text: line.text(name, clip(field.text_, LogField::kMaxText)); break;
+      case LogField::Kind::number: line.number(name, field.number_); break;
+      case LogField::Kind::duration: line.milliseconds(name, Duration(field.number_)); break;
+      case LogField::Kind::time: line.text(name, timestamp_text(WallTime(Duration(field.number_)))); break;
       case LogField::Kind::system_error: {
         char buffer[128];
         const char* const meaning = strerror_r(static_cast<int>(field.number_), buffer, sizeof(buffer));

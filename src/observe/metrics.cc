@@ -16,12 +16,9 @@ constexpr std::string_view kOverflowValue = "_other";
 
 std::string_view kind_text(MetricKind kind) noexcept {
   switch (kind) {
-    case MetricKind::counter:
-      return "counter";
-    case MetricKind::gauge:
-      return "gauge";
-    case MetricKind::histogram:
-      return "histogram";
+    case MetricKind::counter: return "counter";
+    case MetricKind::gauge: return "gauge";
+    case MetricKind::histogram: return "histogram";
   }
   return "untyped";
 }

@@ -9,40 +9,29 @@ namespace {
 
 std::string_view text_of(EndpointState state) noexcept {
   switch (state) {
-    case EndpointState::healthy:
-      return "healthy";
-    case EndpointState::unhealthy:
-      return "unhealthy";
-    case EndpointState::ejected:
-      return "ejected";
-    case EndpointState::untested:
-      return "untested";
+    case EndpointState::healthy: return "healthy";
+    case EndpointState::unhealthy: return "unhealthy";
+    case EndpointState::ejected: return "ejected";
+    case EndpointState::untested: return "untested";
   }
   return "untested";
 }
 
 std::string_view text_of(ReloadState state) noexcept {
   switch (state) {
-    case ReloadState::never:
-      return "never";
-    case ReloadState::applied:
-      return "applied";
-    case ReloadState::unchanged:
-      return "unchanged";
-    case ReloadState::rejected:
-      return "rejected";
+    case ReloadState::never: return "never";
+    case ReloadState::applied: return "applied";
+    case ReloadState::unchanged: return "unchanged";
+    case ReloadState::rejected: return "rejected";
   }
   return "never";
 }
 
 std::string_view text_of(StoreState state) noexcept {
   switch (state) {
-    case StoreState::none:
-      return "none";
-    case StoreState::ready:
-      return "ready";
-    case StoreState::failing:
-      return "failing";
+    case StoreState::none: return "none";
+    case StoreState::ready: return "ready";
+    case StoreState::failing: return "failing";
   }
   return "failing";
 }

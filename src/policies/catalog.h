@@ -25,15 +25,15 @@ struct Services {
   // nullptr where nothing is let in (`check`, `explain`): policies are built and checked, and refuse every request.
   const store::KeyStore* keys = nullptr;
   store::RateTable* rates = nullptr;
-  // Where this instance stands, such as "gateway/0", "origins.orders/1", "routes.NAME/0": unique among all instances and
-  // the same after a reload, because counters belong to it. Only read while the policy is made.
+  // Where this instance stands, such as "gateway/0", "origins.orders/1", "routes.NAME/0": unique among all instances
+  // and the same after a reload, because counters belong to it. Only read while the policy is made.
   std::string_view scope;
 };
 
 enum class Authenticates : bool { no, yes };
 
-// Where in the chain of a route a policy runs: inbound by ascending rank, outbound in reverse. Within a rank the order is
-// gateway, origin, route, and then as written. The order is fixed because most other orders are mistakes.
+// Where in the chain of a route a policy runs: inbound by ascending rank, outbound in reverse. Within a rank the order
+// is gateway, origin, route, and then as written. The order is fixed because most other orders are mistakes.
 enum class Rank : std::uint8_t {
   // The cheapest refusal, and it needs nothing but the address.
   ip_filter,

@@ -21,9 +21,7 @@ TEST(Catalog, every_schema_compiles_into_the_whole) {
   }
 }
 
-TEST(Catalog, only_api_key_authenticates) {
-  EXPECT_EQ(authenticating_policies(), std::vector<std::string>{"api_key"});
-}
+TEST(Catalog, only_api_key_authenticates) { EXPECT_EQ(authenticating_policies(), std::vector<std::string>{"api_key"}); }
 
 TEST(Catalog, answers_come_last_and_addresses_first) {
   const config::Node none(config::Kind::mapping, {});

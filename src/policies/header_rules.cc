@@ -12,18 +12,22 @@
 namespace postern::policies {
 namespace {
 
-constexpr std::array<std::string_view, 13> kHopByHop = {
-    "connection", "keep-alive",       "proxy-connection",    "te",       "trailer",        "upgrade",
-    "expect",     "proxy-authenticate", "proxy-authorization", "content-length", "transfer-encoding",
-    "http2-settings", "proxy"};
-constexpr std::array<std::string_view, 8> kVouched = {"via",
-                                                      "forwarded",
-                                                      "x-forwarded-for",
-                                                      "x-forwarded-host",
-                                                      "x-forwarded-port",
-                                                      "x-forwarded-proto",
-                                                      "x-request-id",
-                                                      "sec-websocket-key"};
+constexpr std::array<std::string_view, 13> kHopByHop = {"connection",
+                                                        "keep-alive",
+                                                        "proxy-connection",
+                                                        "te",
+                                                        "trailer",
+                                                        "upgrade",
+                                                        "expect",
+                                                        "proxy-authenticate",
+                                                        "proxy-authorization",
+                                                        "content-length",
+                                                        "transfer-encoding",
+                                                        "http2-settings",
+                                                        "proxy"};
+constexpr std::array<std::string_view, 8> kVouched = {
+    "via",          "forwarded",        "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto",
+    "x-request-id", "sec-websocket-key"};
 constexpr std::array<std::string_view, 3> kHandshake = {"sec-websocket-accept", "sec-websocket-version",
                                                         "sec-websocket-protocol"};
 

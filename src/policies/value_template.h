@@ -36,7 +36,14 @@ class ValueTemplate {
   [[nodiscard]] std::string_view render(http::Exchange& exchange) const;
 
  private:
-  enum class Placeholder : std::uint8_t { none, request_id, client_address, consumer_id, consumer_name, consumer_key_id };
+  enum class Placeholder : std::uint8_t {
+    none,
+    request_id,
+    client_address,
+    consumer_id,
+    consumer_name,
+    consumer_key_id
+  };
   struct Piece {
     std::string literal;  // before the placeholder
     Placeholder placeholder = Placeholder::none;

@@ -41,10 +41,8 @@ std::string find(const Router& router, const std::vector<Route>& routes, std::st
       const Route& route = routes[match.value];
       return route.host.empty() ? route.path : route.host + route.path;
     }
-    case Lookup::no_route:
-      return "-";
-    case Lookup::method_not_allowed:
-      return "405 " + match.allow;
+    case Lookup::no_route: return "-";
+    case Lookup::method_not_allowed: return "405 " + match.allow;
   }
   return "?";
 }
@@ -382,18 +380,10 @@ TEST(Router, ten_thousand_routes_are_built_at_once_and_small) {
   for (int i = 0; i < 10'000; ++i) {
     const std::string n = std::to_string(i);
     switch (i % 4) {
-      case 0:
-        routes.push_back({"", "/service-" + n + "/items/{id}", {"GET", "POST"}});
-        break;
-      case 1:
-        routes.push_back({"tenant-" + n + ".example.com", "/orders/{id}", {}});
-        break;
-      case 2:
-        routes.push_back({"*.tenant-" + n + ".example.com", "/*", {}});
-        break;
-      default:
-        routes.push_back({"", "/v1/{kind}/" + n + "/*", {"PUT"}});
-        break;
+      case 0: routes.push_back({"", "/service-" + n + "/items/{id}", {"GET", "POST"}}); break;
+      case 1: routes.push_back({"tenant-" + n + ".example.com", "/orders/{id}", {}}); break;
+      case 2: routes.push_back({"*.tenant-" + n + ".example.com", "/*", {}}); break;
+      default: routes.push_back({"", "/v1/{kind}/" + n + "/*", {"PUT"}}); break;
     }
   }
   const auto begin = std::chrono::steady_clock::now();

@@ -177,9 +177,10 @@ Result<void> KeyDatabase::prepare(Missing missing) {
   const bool prepared =
       s.data_version.prepare(database_, "PRAGMA data_version") &&
       s.list_metadata.prepare(database_, "SELECT consumer, name, value FROM consumer_metadata ORDER BY 1, 2") &&
-      s.list_keys.prepare(database_,
-                          "SELECT k.id, k.hash, k.consumer, c.name, k.created, k.expires, k.revoked "
-                          "FROM keys k LEFT JOIN consumers c ON c.id = k.consumer ORDER BY k.consumer, k.created, k.id") &&
+      s.list_keys.prepare(
+          database_,
+          "SELECT k.id, k.hash, k.consumer, c.name, k.created, k.expires, k.revoked "
+          "FROM keys k LEFT JOIN consumers c ON c.id = k.consumer ORDER BY k.consumer, k.created, k.id") &&
       s.find_key.prepare(database_, "SELECT revoked FROM keys WHERE id = ?") &&
       s.find_consumer.prepare(database_, "SELECT name FROM consumers WHERE id = ?") &&
       s.put_consumer.prepare(database_, "INSERT INTO consumers (id, name, created) VALUES (?, ?, ?)") &&
@@ -276,7 +277,8 @@ Result<KeyDatabase::Revoked> KeyDatabase::revoke(std::string_view key_id, WallTi
   if (found == SQLITE_DONE) return Revoked::unknown_key;
   if (found != SQLITE_ROW) return failure("cannot be read");
   if (before) return Revoked::before;
-  if (s.revoke_key.start().bind(key_id).bind(to_seconds(now)).step() != SQLITE_DONE) return failure("cannot be written");
+  if (s.revoke_key.start().bind(key_id).bind(to_seconds(now)).step() != SQLITE_DONE)
+    return failure("cannot be written");
   if (!transaction.commit()) return failure("cannot be written");
   return Revoked::now;
 }

@@ -39,8 +39,9 @@ class KeyDatabase {
     config::Secret key;  // to be shown once; it cannot be had again
     KeyRecord record;
   };
-  // Makes a key for the consumer. A consumer that is new is stored with it; of a known one, a name and metadata that are
-  // not empty replace the stored ones. Code::bad_request (side client) if the consumer or the expiry makes no sense.
+  // Makes a key for the consumer. A consumer that is new is stored with it; of a known one, a name and metadata that
+  // are not empty replace the stored ones. Code::bad_request (side client) if the consumer or the expiry makes no
+  // sense.
   [[nodiscard]] Result<NewKey> create(Consumer consumer, std::optional<WallTime> expires, WallTime now);
 
   enum class Revoked : std::uint8_t { now, before, unknown_key };
@@ -52,8 +53,8 @@ class KeyDatabase {
 
   // A number that is different after any other connection has changed the database. Cheap.
   [[nodiscard]] Result<std::int64_t> version() const;
-  // From now on, closing leaves the file and its log as they are. For a file that may have been damaged or replaced: the
-  // last connection to close would otherwise write pages into it, and delete the log under its name.
+  // From now on, closing leaves the file and its log as they are. For a file that may have been damaged or replaced:
+  // the last connection to close would otherwise write pages into it, and delete the log under its name.
   void disown() noexcept;
   // Reads the structure of the whole file: an Error if it is damaged.
   [[nodiscard]] Result<void> check() const;

@@ -148,8 +148,9 @@ TEST(KeyDatabase, refuses_rows_that_others_wrote_wrongly) {
   ASSERT_TRUE(database->create({"acme", "", {}}, std::nullopt, kNow).has_value());
   sqlite3* other = nullptr;
   ASSERT_EQ(sqlite3_open(path.c_str(), &other), SQLITE_OK);
-  ASSERT_EQ(sqlite3_exec(other, "UPDATE consumers SET name = 'a' || char(10) || 'X-Admin: 1'", nullptr, nullptr, nullptr),
-            SQLITE_OK);
+  ASSERT_EQ(
+      sqlite3_exec(other, "UPDATE consumers SET name = 'a' || char(10) || 'X-Admin: 1'", nullptr, nullptr, nullptr),
+      SQLITE_OK);
   sqlite3_close(other);
   EXPECT_FALSE(database->list().has_value());
 }

@@ -32,7 +32,8 @@ namespace postern::store {
 [[nodiscard]] std::vector<KeyRecord> parse_key_file(const std::string& file, std::string_view text,
                                                     config::Diagnostics& diagnostics);
 
-// The entry for the list `consumers`, as YAML that parse_key_file reads: what `postern keys create` prints for the file.
+// The entry for the list `consumers`, as YAML that parse_key_file reads: what `postern keys create` prints for the
+// file.
 [[nodiscard]] std::string format_key_entry(const KeyRecord& record);
 
 // What identifies a state of a file without reading it. Equal only if nothing was written in between, as far as the

@@ -18,7 +18,9 @@ const std::string kGood =
     "    metadata: {plan: gold, seats: 12}\n"
     "    keys:\n"
     "      - id: pst_4XbQ9sLm\n"
-    "        sha256: " + kHash + "\n"
+    "        sha256: " +
+    kHash +
+    "\n"
     "        created: 2026-01-01T00:00:00Z\n"
     "        expires: 2027-01-01T00:00:00Z\n"
     "  - id: \"42\"\n"
@@ -51,9 +53,10 @@ TEST(KeyFile, reads_consumers_and_keys) {
 }
 
 TEST(KeyFile, reads_json_too) {
-  const Parsed parsed = parse(R"({"version": 1, "consumers": [{"id": "acme", "keys": [{"id": "pst_4XbQ9sLm", "sha256": ")" +
-                                  kHash + R"("}]}]})",
-                              "keys.json");
+  const Parsed parsed =
+      parse(R"({"version": 1, "consumers": [{"id": "acme", "keys": [{"id": "pst_4XbQ9sLm", "sha256": ")" + kHash +
+                R"("}]}]})",
+            "keys.json");
   EXPECT_EQ(parsed.problems, "");
   EXPECT_EQ(parsed.records.size(), 1u);
 }
@@ -83,7 +86,8 @@ TEST(KeyFile, refuses_what_it_does_not_understand) {
       {"hash of zeros", with_key("id: pst_4XbQ9sLm\n        sha256: \"" + std::string(64, '0') + "\"\n"), "no hash"},
       {"duplicate key", with_key(good_key + "      - " + good_key), "appears twice"},
       {"key id too short", with_key("id: pst_4Xb\n        sha256: " + kHash + "\n"), "no key id"},
-      {"consumer id for a header injection", "version: 1\nconsumers:\n  - id: \"a\\r\\nX: b\"\n    keys: []\n", "consumer id"},
+      {"consumer id for a header injection", "version: 1\nconsumers:\n  - id: \"a\\r\\nX: b\"\n    keys: []\n",
+       "consumer id"},
       {"name with newline", "version: 1\nconsumers:\n  - id: a\n    name: \"a\\nb\"\n    keys: []\n", "name"},
       {"consumer twice", "version: 1\nconsumers:\n  - id: a\n    keys: []\n  - id: a\n    keys: []\n", "appears twice"},
       {"truncated", kGood.substr(0, kGood.find("sha256") + 20), ""},

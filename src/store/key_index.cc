@@ -44,9 +44,9 @@ Result<std::shared_ptr<const KeyIndex>> KeyIndex::build(std::vector<KeyRecord> r
       return fail(Code::store_unavailable, Side::gateway, "two different keys have the id " + record.key_id);
     }
     if (known.consumer.id != record.consumer.id) {
-      return fail(Code::store_unavailable, Side::gateway,
-                  "key " + record.key_id + " belongs to two consumers: " + known.consumer.id + " and " +
-                      record.consumer.id);
+      return fail(
+          Code::store_unavailable, Side::gateway,
+          "key " + record.key_id + " belongs to two consumers: " + known.consumer.id + " and " + record.consumer.id);
     }
     known.expires = earlier(known.expires, record.expires);
     known.revoked = earlier(known.revoked, record.revoked);
@@ -88,7 +88,8 @@ const KeyRecord* KeyIndex::find(const KeyHash& hash) const noexcept {
 }
 
 const KeyRecord* KeyIndex::find_by_id(std::string_view key_id) const noexcept {
-  const auto at = std::ranges::lower_bound(records_, key_id, {}, [](const KeyRecord& r) { return std::string_view(r.key_id); });
+  const auto at =
+      std::ranges::lower_bound(records_, key_id, {}, [](const KeyRecord& r) { return std::string_view(r.key_id); });
   return at != records_.end() && at->key_id == key_id ? &*at : nullptr;
 }
 

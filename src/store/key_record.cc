@@ -8,16 +8,20 @@ namespace postern::store {
 namespace {
 
 bool all_of_set(std::string_view text, std::string_view symbols) noexcept {
-  return std::ranges::all_of(text, [symbols](char c) {
-    return is_digit(c) || is_alpha(c) || symbols.find(c) != std::string_view::npos;
-  });
+  return std::ranges::all_of(
+      text, [symbols](char c) { return is_digit(c) || is_alpha(c) || symbols.find(c) != std::string_view::npos; });
 }
 
 // Length of the well-formed UTF-8 sequence that starts `text`, 0 if it is none (overlong, surrogate, truncated).
 std::size_t utf8_sequence(std::string_view text) noexcept {
   const auto byte = [text](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char lead = byte(0);
-  const std::size_t length = lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
+  const std::size_t length = lead < 0x80   ? 1
+                             : lead < 0xc2 ? 0
+                             : lead < 0xe0 ? 2
+                             : lead < 0xf0 ? 3
+                             : lead < 0xf5 ? 4
+                                           : 0;
   if (length == 0 || text.size() < length) return 0;
   for (std::size_t i = 1; i < length; ++i) {
     if ((byte(i) & 0xc0) != 0x80) return 0;

@@ -76,8 +76,8 @@ class DatabaseSource {
     return true;
   }
 
-  // What is on the disk may be somebody's evidence, or the work of another process: nothing is tidied up in it. Only the
-  // destructor, after a good look, closes in SQLite's ordinary way, so that the file is complete without its log.
+  // What is on the disk may be somebody's evidence, or the work of another process: nothing is tidied up in it. Only
+  // the destructor, after a good look, closes in SQLite's ordinary way, so that the file is complete without its log.
   void close() {
     if (database_) database_->disown();
     database_.reset();

@@ -1,5 +1,5 @@
-// KeyStore: the consumers and keys that the gateway accepts, kept up to date from a SQLite database and a file of hashed
-// keys (either may be absent), merged, and handed to all loops as an immutable KeyIndex.
+// KeyStore: the consumers and keys that the gateway accepts, kept up to date from a SQLite database and a file of
+// hashed keys (either may be absent), merged, and handed to all loops as an immutable KeyIndex.
 //
 // A thread of its own looks at both sources every Options::poll and publishes a new index when one has changed,
 // whoever changed it: `postern keys revoke` in another process, an editor, a deployment.
@@ -56,10 +56,10 @@ class KeyStore {
 
   struct Status {
     bool available = false;
-    std::string problem;         // why the last look failed; "" if it did not
+    std::string problem;           // why the last look failed; "" if it did not
     std::uint64_t generation = 0;  // counts published indexes
     std::size_t keys = 0;
-    MonoTime confirmed{};        // start of the last good look
+    MonoTime confirmed{};  // start of the last good look
   };
   [[nodiscard]] Status status() const;
 
@@ -101,7 +101,7 @@ class KeyStore {
   std::shared_ptr<const KeyIndex> published_;  // guarded by mutex_, as is all below
   std::string problem_;
   std::function<void(const Status&)> listener_;
-  bool available_ = false;  // as last reported
+  bool available_ = false;                          // as last reported
   mutable std::map<std::size_t, Slot> more_slots_;  // for threads beyond kSlots
   bool stopping_ = false;
   std::deque<std::function<void()>> jobs_;

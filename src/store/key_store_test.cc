@@ -146,7 +146,11 @@ TEST_F(KeyStoreTest, a_database_that_went_bad_closes_the_store) {
   const Fault faults[] = {
       {"removed", [](const std::string& path) { std::filesystem::remove(path); }},
       {"truncated", [](const std::string& path) { std::filesystem::resize_file(path, 0); }},
-      {"a directory", [](const std::string& path) { std::filesystem::remove(path); std::filesystem::create_directory(path); }},
+      {"a directory",
+       [](const std::string& path) {
+         std::filesystem::remove(path);
+         std::filesystem::create_directory(path);
+       }},
       {"another file",
        [](const std::string& path) {
          std::filesystem::remove(path);

@@ -49,7 +49,8 @@ TEST(RateTable, a_long_pause_does_not_save_up_more_than_the_burst) {
   RateTable table(16, 1, 2);
   static_cast<void>(table.take(7, kTenPerSecond, kStart));
   int allowed = 0;
-  for (int i = 0; i < 50; ++i) allowed += table.take(7, kTenPerSecond, kStart + std::chrono::hours(24)).retry_after == Duration{};
+  for (int i = 0; i < 50; ++i)
+    allowed += table.take(7, kTenPerSecond, kStart + std::chrono::hours(24)).retry_after == Duration{};
   EXPECT_EQ(allowed, 10);
 }
 
@@ -122,8 +123,7 @@ TEST(RateTable, many_threads_on_a_crowded_bucket_allow_no_subject_twice) {
 TEST(RateTable, hash_is_siphash_and_depends_on_all_input) {
   // Reference vector of SipHash-2-4: key 00..0f, input 00..0e (15 bytes). hash() takes the first eight as the prefix.
   const RateTable table(1, 0x0706050403020100u, 0x0f0e0d0c0b0a0908u);
-  EXPECT_EQ(table.hash(0x0706050403020100u, std::string_view("\x08\x09\x0a\x0b\x0c\x0d\x0e", 7)),
-            0xa129ca6149be45e5u);
+  EXPECT_EQ(table.hash(0x0706050403020100u, std::string_view("\x08\x09\x0a\x0b\x0c\x0d\x0e", 7)), 0xa129ca6149be45e5u);
   std::set<std::uint64_t> seen;
   for (const std::uint64_t prefix : {1u, 2u}) {
     for (const std::string_view value : {"", "a", "b", "ab", "aaaaaaaa", "aaaaaaaaa", "aaaaaaaab"}) {

@@ -89,8 +89,7 @@ Result<BodyPiece> BodyReader::poll() {
           return BodyPiece{BodyPiece::Kind::end, false, {}};
         }
         return std::unexpected(Error(rules_.truncated, rules_.side, "the body ended too early"));
-      case IoStatus::error:
-        return std::unexpected(failed(rules_.closed));
+      case IoStatus::error: return std::unexpected(failed(rules_.closed));
     }
   }
 }

@@ -44,10 +44,8 @@ bool forbidden_in_trailers(HeaderName id) noexcept {
     case HeaderName::x_forwarded_for:
     case HeaderName::x_forwarded_host:
     case HeaderName::x_forwarded_port:
-    case HeaderName::x_forwarded_proto:
-      return true;
-    default:
-      return false;
+    case HeaderName::x_forwarded_proto: return true;
+    default: return false;
   }
 }
 

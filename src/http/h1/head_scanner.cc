@@ -27,36 +27,24 @@ std::size_t saturating_add(std::size_t a, std::size_t b) noexcept { return a + b
 std::string_view describe(Flaw flaw) noexcept {
   switch (flaw) {
     case Flaw::none:
-    case Flaw::unfinished:
-      return "";
-    case Flaw::bare_lf:
-      return "a line ends with a bare LF";
-    case Flaw::bare_cr:
-      return "a bare CR";
-    case Flaw::bad_name:
-      return "malformed field name";
-    case Flaw::bad_value:
-      return "control character in a field value";
-    case Flaw::folded:
-      return "folded field line";
-    case Flaw::too_many:
-      return "too many fields";
-    case Flaw::too_large:
-      return "fields too large";
+    case Flaw::unfinished: return "";
+    case Flaw::bare_lf: return "a line ends with a bare LF";
+    case Flaw::bare_cr: return "a bare CR";
+    case Flaw::bad_name: return "malformed field name";
+    case Flaw::bad_value: return "control character in a field value";
+    case Flaw::folded: return "folded field line";
+    case Flaw::too_many: return "too many fields";
+    case Flaw::too_large: return "fields too large";
   }
   return "";
 }
 
 std::string_view describe(HeadFacts::Fault fault) noexcept {
   switch (fault) {
-    case HeadFacts::Fault::none:
-      return "";
-    case HeadFacts::Fault::both:
-      return "Content-Length and Transfer-Encoding";
-    case HeadFacts::Fault::length:
-      return "malformed or repeated Content-Length";
-    case HeadFacts::Fault::coding:
-      return "Transfer-Encoding other than chunked";
+    case HeadFacts::Fault::none: return "";
+    case HeadFacts::Fault::both: return "Content-Length and Transfer-Encoding";
+    case HeadFacts::Fault::length: return "malformed or repeated Content-Length";
+    case HeadFacts::Fault::coding: return "Transfer-Encoding other than chunked";
   }
   return "";
 }
@@ -162,9 +150,7 @@ HeadFacts facts_of(const Headers& headers, Version version) noexcept {
   bool persist = version == Version::http_1_1;
   for (const Field& field : headers) {
     switch (field.id) {
-      case HeaderName::host:
-        ++facts.hosts;
-        break;
+      case HeaderName::host: ++facts.hosts; break;
       case HeaderName::content_length: {
         const auto length = parse_decimal(field.value);
         // Two equal lengths are refused, too: which of the copies the next hop believes is not ours to guess.
@@ -190,8 +176,7 @@ HeadFacts facts_of(const Headers& headers, Version version) noexcept {
           facts.expect_other = true;
         }
         break;
-      default:
-        break;
+      default: break;
     }
   }
   if (facts.fault == Fault::none && facts.chunked && facts.has_length) facts.fault = Fault::both;

@@ -17,18 +17,12 @@ std::unexpected<Error> refuse(Code code, std::string_view rule) { return fail(co
 
 Method method_of(std::string_view text) noexcept {
   switch (text.size()) {
-    case 3:
-      return text == "GET" ? Method::get : text == "PUT" ? Method::put : Method::other;
-    case 4:
-      return text == "POST" ? Method::post : text == "HEAD" ? Method::head : Method::other;
-    case 5:
-      return text == "PATCH" ? Method::patch : text == "TRACE" ? Method::trace : Method::other;
-    case 6:
-      return text == "DELETE" ? Method::delete_ : Method::other;
-    case 7:
-      return text == "OPTIONS" ? Method::options : text == "CONNECT" ? Method::connect : Method::other;
-    default:
-      return Method::other;
+    case 3: return text == "GET" ? Method::get : text == "PUT" ? Method::put : Method::other;
+    case 4: return text == "POST" ? Method::post : text == "HEAD" ? Method::head : Method::other;
+    case 5: return text == "PATCH" ? Method::patch : text == "TRACE" ? Method::trace : Method::other;
+    case 6: return text == "DELETE" ? Method::delete_ : Method::other;
+    case 7: return text == "OPTIONS" ? Method::options : text == "CONNECT" ? Method::connect : Method::other;
+    default: return Method::other;
   }
 }
 
@@ -113,14 +107,10 @@ Result<Parse> RequestParser::parse_start(std::string_view bytes, const HeadLimit
   }
   std::string_view line;
   switch (scanner_.find_start_line(bytes, limits.max_target_length + kMaxLineExtra, line)) {
-    case Flaw::none:
-      break;
-    case Flaw::unfinished:
-      return Parse::need_more;
-    case Flaw::too_large:
-      return refuse(Code::target_too_long, "request line too long");
-    default:
-      return refuse(Code::bad_request, describe(Flaw::bare_lf));
+    case Flaw::none: break;
+    case Flaw::unfinished: return Parse::need_more;
+    case Flaw::too_large: return refuse(Code::target_too_long, "request line too long");
+    default: return refuse(Code::bad_request, describe(Flaw::bare_lf));
   }
   Result<void> parsed = parse_request_line(line, limits, out);
   if (!parsed) return std::unexpected(std::move(parsed.error()));

@@ -79,14 +79,10 @@ Result<Parse> ResponseParser::parse_start(std::string_view bytes, ResponseHead& 
   if (bytes.substr(0, kPrefix.size()) != kPrefix.substr(0, bytes.size())) return refuse("this is not HTTP/1");
   std::string_view line;
   switch (scanner_.find_start_line(bytes, kMaxStatusLine, line)) {
-    case Flaw::none:
-      break;
-    case Flaw::unfinished:
-      return Parse::need_more;
-    case Flaw::too_large:
-      return refuse("status line too long");
-    default:
-      return refuse(describe(Flaw::bare_lf));
+    case Flaw::none: break;
+    case Flaw::unfinished: return Parse::need_more;
+    case Flaw::too_large: return refuse("status line too long");
+    default: return refuse(describe(Flaw::bare_lf));
   }
   Result<void> parsed = parse_status_line(line, out);
   if (!parsed) return std::unexpected(std::move(parsed.error()));

@@ -37,14 +37,10 @@ inline std::string text_of(const Error& error) {
 
 inline std::string_view text_of(Framing framing) {
   switch (framing) {
-    case Framing::none:
-      return "none";
-    case Framing::length:
-      return "length";
-    case Framing::chunked:
-      return "chunked";
-    case Framing::until_close:
-      return "until close";
+    case Framing::none: return "none";
+    case Framing::length: return "length";
+    case Framing::chunked: return "chunked";
+    case Framing::until_close: return "until close";
   }
   return "";
 }

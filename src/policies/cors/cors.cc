@@ -25,7 +25,8 @@ struct OriginPattern {
 
   [[nodiscard]] bool matches(std::string_view origin) const noexcept {
     if (tail.empty()) return origin == head;
-    if (origin.size() <= head.size() + tail.size() || !origin.starts_with(head) || !origin.ends_with(tail)) return false;
+    if (origin.size() <= head.size() + tail.size() || !origin.starts_with(head) || !origin.ends_with(tail))
+      return false;
     // What stands for '*' must be host labels: "https://evil.example/.example.com" has the right ends too.
     const std::string_view labels = origin.substr(head.size(), origin.size() - head.size() - tail.size());
     return config::is_host_name(labels) && std::ranges::none_of(labels, [](char c) { return c >= 'A' && c <= 'Z'; });
@@ -67,7 +68,8 @@ class Cors final : public Policy {
     if (!allowed) {
       // A plain request goes on: CORS tells browsers who may read, it does not keep anybody out.
       if (!preflight) return Result<Flow>(Flow::next);
-      return Result<Flow>(fail(Code::forbidden, Side::client, "cross-origin requests are not allowed from this origin"));
+      return Result<Flow>(
+          fail(Code::forbidden, Side::client, "cross-origin requests are not allowed from this origin"));
     }
     additions.append("Access-Control-Allow-Origin", options_.origins == Origins::all ? "*" : origin, HeaderName::other);
     if (options_.credentials == Credentials::yes) {
@@ -80,7 +82,8 @@ class Cors final : public Policy {
       return Result<Flow>(Flow::next);
     }
     additions.append("Access-Control-Allow-Methods", options_.methods, HeaderName::other);
-    if (!options_.headers.empty()) additions.append("Access-Control-Allow-Headers", options_.headers, HeaderName::other);
+    if (!options_.headers.empty())
+      additions.append("Access-Control-Allow-Headers", options_.headers, HeaderName::other);
     additions.append("Access-Control-Max-Age", options_.max_age, HeaderName::other);
     exchange.local.status = 204;
     return Result<Flow>(Flow::respond);
@@ -98,7 +101,8 @@ class Cors final : public Policy {
  private:
   [[nodiscard]] bool is_allowed(std::string_view origin) const noexcept {
     if (options_.origins == Origins::all) return true;
-    return std::ranges::any_of(options_.patterns, [&](const OriginPattern& pattern) { return pattern.matches(origin); });
+    return std::ranges::any_of(options_.patterns,
+                               [&](const OriginPattern& pattern) { return pattern.matches(origin); });
   }
 
   Options options_;
@@ -125,9 +129,10 @@ bool read_origin(const config::Node& node, Options& out, config::Diagnostics& di
   const bool web = url && (url->scheme == "https" || url->scheme == "http");
   const bool default_port = web && url->host.port == (url->scheme == "https" ? "443" : "80");
   if (!web || default_port || whole.ends_with('/') || to_lower(whole) != whole) {
-    diagnostics.error(config::Problem::policy_option, node, config::printable(text) + " is no web origin",
-                      "write https://app.example.com, https://*.example.com or https://app.example.com:8443: lower case, "
-                      "without default port and without path");
+    diagnostics.error(
+        config::Problem::policy_option, node, config::printable(text) + " is no web origin",
+        "write https://app.example.com, https://*.example.com or https://app.example.com:8443: lower case, "
+        "without default port and without path");
     return false;
   }
   out.patterns.push_back(std::move(pattern));

@@ -15,6 +15,6 @@ struct Services;
 
 // nullptr after reporting why; `options` satisfies schema.json.
 [[nodiscard]] std::unique_ptr<const Policy> make_cors(const config::Node& options, config::Diagnostics& diagnostics,
-                                                    const Services& services);
+                                                      const Services& services);
 
 }  // namespace postern::policies

@@ -52,10 +52,14 @@ TEST_F(CorsTest, which_requests_are_marked) {
       {"other origin goes on unmarked", {.headers = {{"Origin", "https://evil.example"}}}, "next", "vary: Origin"},
       {"null", {.headers = {{"Origin", "null"}}}, "next", "vary: Origin"},
       {"two origins", {.headers = {{"Origin", kApp}, {"Origin", "https://evil.example"}}}, "PST-R015", "vary: Origin"},
-      {"two in one field", {.headers = {{"Origin", "https://app.example.com, https://evil.example"}}}, "next", "vary: Origin"},
+      {"two in one field",
+       {.headers = {{"Origin", "https://app.example.com, https://evil.example"}}},
+       "next",
+       "vary: Origin"},
       {"OPTIONS that is no preflight", {.method = Method::options, .headers = {{"Origin", kApp}}}, "next", marked},
       {"preflight of others",
-       {.method = Method::options, .headers = {{"Origin", "https://evil.example"}, {"Access-Control-Request-Method", "GET"}}},
+       {.method = Method::options,
+        .headers = {{"Origin", "https://evil.example"}, {"Access-Control-Request-Method", "GET"}}},
        "PST-P403",
        "vary: Origin"},
   };
@@ -104,7 +108,8 @@ TEST_F(CorsTest, all_origins_without_credentials) {
 TEST_F(CorsTest, credentials_are_said_with_the_exact_origin) {
   const Made made = make("cors", "{origins: [\"https://a.example\"], credentials: true}");
   EXPECT_EQ(ask(*made.policy, {.headers = {{"Origin", "https://a.example"}}}), "next");
-  EXPECT_EQ(fields, "vary: Origin|Access-Control-Allow-Origin: https://a.example|Access-Control-Allow-Credentials: true");
+  EXPECT_EQ(fields,
+            "vary: Origin|Access-Control-Allow-Origin: https://a.example|Access-Control-Allow-Credentials: true");
 }
 
 TEST_F(CorsTest, fields_of_the_backend_are_replaced) {

@@ -14,7 +14,7 @@ class Policy;
 struct Services;
 
 // nullptr after reporting why; `options` satisfies schema.json.
-[[nodiscard]] std::unique_ptr<const Policy> make_ip_filter(const config::Node& options, config::Diagnostics& diagnostics,
-                                                    const Services& services);
+[[nodiscard]] std::unique_ptr<const Policy> make_ip_filter(const config::Node& options,
+                                                           config::Diagnostics& diagnostics, const Services& services);
 
 }  // namespace postern::policies

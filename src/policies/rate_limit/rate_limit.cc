@@ -66,7 +66,8 @@ class RateLimit final : public Policy {
                                        http::HeaderName::other);
     if (verdict.outcome == store::RateTable::Outcome::allowed) return Result<Flow>(Flow::next);
     // RFC 9110 10.2.3: whole seconds, rounded up so that coming back on time succeeds.
-    exchange.response_additions.append(http::HeaderName::retry_after, decimal(whole_seconds(verdict.retry_after), arena));
+    exchange.response_additions.append(http::HeaderName::retry_after,
+                                       decimal(whole_seconds(verdict.retry_after), arena));
     return Result<Flow>(fail(Code::rate_limited, Side::client));
   }
 

@@ -19,7 +19,7 @@ enum class Rank : std::uint8_t;
 [[nodiscard]] Rank rate_limit_rank(const config::Node& options) noexcept;
 
 // nullptr after reporting why; `options` satisfies schema.json.
-[[nodiscard]] std::unique_ptr<const Policy> make_rate_limit(const config::Node& options, config::Diagnostics& diagnostics,
-                                                    const Services& services);
+[[nodiscard]] std::unique_ptr<const Policy> make_rate_limit(const config::Node& options,
+                                                            config::Diagnostics& diagnostics, const Services& services);
 
 }  // namespace postern::policies

@@ -12,7 +12,8 @@ class RedirectTest : public PolicyTest {
     fill(exchange, {.target = target}, clock);
     const std::string out = outcome(policy, exchange);
     if (out != "respond") return out;
-    return std::to_string(exchange.local.status) + " " + std::string(exchange.local.headers.value(http::HeaderName::location));
+    return std::to_string(exchange.local.status) + " " +
+           std::string(exchange.local.headers.value(http::HeaderName::location));
   }
 };
 

@@ -12,9 +12,7 @@ class ResponseHeaders final : public Policy {
 
   [[nodiscard]] std::string_view name() const noexcept override { return "response_headers"; }
 
-  void on_response(http::Exchange& exchange) const override {
-    changes_.apply(exchange.response->headers, exchange);
-  }
+  void on_response(http::Exchange& exchange) const override { changes_.apply(exchange.response->headers, exchange); }
 
  private:
   FieldChanges changes_;
@@ -23,7 +21,7 @@ class ResponseHeaders final : public Policy {
 }  // namespace
 
 std::unique_ptr<const Policy> make_response_headers(const config::Node& options, config::Diagnostics& diagnostics,
-                                                   const Services&) {
+                                                    const Services&) {
   auto changes = FieldChanges::parse(options, Direction::response, diagnostics);
   if (!changes) return nullptr;
   return std::make_unique<ResponseHeaders>(std::move(*changes));

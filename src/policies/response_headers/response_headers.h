@@ -14,7 +14,8 @@ class Policy;
 struct Services;
 
 // nullptr after reporting why; `options` satisfies schema.json.
-[[nodiscard]] std::unique_ptr<const Policy> make_response_headers(const config::Node& options, config::Diagnostics& diagnostics,
-                                                    const Services& services);
+[[nodiscard]] std::unique_ptr<const Policy> make_response_headers(const config::Node& options,
+                                                                  config::Diagnostics& diagnostics,
+                                                                  const Services& services);
 
 }  // namespace postern::policies

@@ -21,8 +21,8 @@ TEST_F(RewriteTest, prefixes_end_at_segments) {
   const Made made = make_readme_example("rewrite");
   ASSERT_EQ(made.problems, "");
   const std::pair<const char*, const char*> cases[] = {
-      {"/v1/a?x=%2F", "/api/a?x=%2F"}, {"/v1", "/api"},     {"/v1/", "/api/"},
-      {"/v10/a", "/api/v10/a"},        {"/", "/api/"},       {"/v1/v1/a", "/api/v1/a"},
+      {"/v1/a?x=%2F", "/api/a?x=%2F"}, {"/v1", "/api"},   {"/v1/", "/api/"},
+      {"/v10/a", "/api/v10/a"},        {"/", "/api/"},    {"/v1/v1/a", "/api/v1/a"},
       {"/v1/%41%20b", "/api/A%20b"},   {"/v1?", "/api?"},
   };
   for (const auto& [target, expected] : cases) EXPECT_EQ(rewritten(*made.policy, target), expected) << target;
