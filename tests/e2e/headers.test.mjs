@@ -247,4 +247,8 @@ test('PROXY protocol version 2', async (t) => {
       assert.deepEqual(origin.requests.map(({ target }) => target), []);
     });
   }
+  await t.test('and each of them is counted and said', async () => {
+    assert.equal(await proxied.metric('postern_errors_total', { code: 'PST-R017' }), bad.length);
+    assert.match(proxied.process.stderr, /PST-R017/);
+  });
 });
