@@ -104,8 +104,7 @@ std::string_view header_text(HeaderName name) noexcept {
   return name == HeaderName::other ? std::string_view() : kKnown[static_cast<std::size_t>(name) - 1].text;
 }
 
-bool is_alias_of(std::string_view candidate, std::string_view name) noexcept {
-  if (candidate.size() != name.size()) return false;
+bool is_alias_of_same_size(std::string_view candidate, std::string_view name) noexcept {
   for (std::size_t i = 0; i < name.size(); ++i) {
     if (fold_alias(candidate[i]) != fold_alias(name[i])) return false;
   }

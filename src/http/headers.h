@@ -25,7 +25,10 @@ enum class HeaderName : std::uint8_t {
 
 // True if an origin could read `candidate` as `name`: equal after folding case and mapping '_' and '.' to '-'
 // (CGI, WSGI and several frameworks do that). Used for every header that the gateway vouches for.
-[[nodiscard]] bool is_alias_of(std::string_view candidate, std::string_view name) noexcept;
+[[nodiscard]] bool is_alias_of_same_size(std::string_view candidate, std::string_view name) noexcept;
+[[nodiscard]] inline bool is_alias_of(std::string_view candidate, std::string_view name) noexcept {
+  return candidate.size() == name.size() && is_alias_of_same_size(candidate, name);
+}
 
 struct Field {
   std::string_view name;
