@@ -46,6 +46,18 @@ bool IpAddress::is_loopback() const noexcept {
   return std::all_of(bytes_.begin(), bytes_.end() - 1, [](std::uint8_t b) { return b == 0; }) && bytes_[15] == 1;
 }
 
+bool IpAddress::is_routable_unicast() const noexcept {
+  if (is_v4()) {
+    const bool this_network = bytes_[0] == 0;                      // RFC 1122 3.2.1.3
+    const bool link_local = bytes_[0] == 169 && bytes_[1] == 254;  // RFC 3927
+    return !this_network && !link_local && bytes_[0] < 224;        // multicast, reserved, broadcast
+  }
+  if (!is_v6()) return false;
+  const bool unspecified = std::all_of(bytes_.begin(), bytes_.end(), [](std::uint8_t b) { return b == 0; });
+  const bool link_local = bytes_[0] == 0xfe && (bytes_[1] & 0xc0) == 0x80;  // RFC 4291 2.5.6
+  return !unspecified && !link_local && bytes_[0] != 0xff;
+}
+
 IpAddress IpAddress::prefix(unsigned bits) const noexcept {
   IpAddress out = *this;
   for (unsigned i = 0; i < 16; ++i) {

@@ -24,6 +24,9 @@ class IpAddress {
   [[nodiscard]] bool is_v6() const noexcept { return family_ == Family::v6; }
   [[nodiscard]] bool is_unspecified() const noexcept { return family_ == Family::none; }
   [[nodiscard]] bool is_loopback() const noexcept;
+  // Means one host that a packet can be sent to from anywhere in a network: not unspecified (0.0.0.0, ::), link-local,
+  // multicast or broadcast.
+  [[nodiscard]] bool is_routable_unicast() const noexcept;
   [[nodiscard]] std::array<std::uint8_t, 4> v4_bytes() const noexcept {
     return {bytes_[0], bytes_[1], bytes_[2], bytes_[3]};
   }

@@ -87,5 +87,17 @@ TEST(CidrSet, is_the_union) {
   EXPECT_FALSE(set.contains(*IpAddress::parse("192.0.2.1")));
 }
 
+TEST(IpAddress, RoutableUnicast) {
+  for (const char* text : {"1.1.1.1", "10.0.0.1", "127.0.0.1", "169.253.255.255", "169.255.0.0", "223.255.255.255",
+                           "::1", "2001:db8::1", "fd00::1", "fec0::1"}) {
+    EXPECT_TRUE(IpAddress::parse(text)->is_routable_unicast()) << text;
+  }
+  for (const char* text : {"0.0.0.0", "0.1.2.3", "169.254.169.254", "224.0.0.1", "240.0.0.1", "255.255.255.255",
+                           "::", "fe80::1", "febf::1", "ff02::1"}) {
+    EXPECT_FALSE(IpAddress::parse(text)->is_routable_unicast()) << text;
+  }
+  EXPECT_FALSE(IpAddress().is_routable_unicast());
+}
+
 }  // namespace
 }  // namespace postern

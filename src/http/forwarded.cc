@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <optional>
 
 #include "base/strings.h"
 
@@ -15,6 +16,27 @@ std::string_view take_last(std::string_view& list) noexcept {
   const std::string_view element = trim_ows(comma == std::string_view::npos ? list : list.substr(comma + 1));
   list = comma == std::string_view::npos ? std::string_view() : list.substr(0, comma);
   return element;
+}
+
+// "192.0.2.1", "2001:db8::1", and both with a port. RFC 7239 6 has the brackets.
+std::optional<IpAddress> parse_node(std::string_view text) noexcept {
+  if (const auto bare = IpAddress::parse(text)) return bare;
+  std::string_view port;
+  if (text.starts_with('[')) {
+    const std::size_t end = text.find(']');
+    if (end == std::string_view::npos) return std::nullopt;
+    port = text.substr(end + 1);
+    text = text.substr(1, end - 1);
+    if (text.find(':') == std::string_view::npos) return std::nullopt;
+  } else {
+    const std::size_t colon = text.find(':');
+    if (colon == std::string_view::npos) return std::nullopt;
+    port = text.substr(colon);
+    text = text.substr(0, colon);
+  }
+  const auto number = port.starts_with(':') ? parse_decimal(port.substr(1)) : std::optional<std::uint64_t>(0);
+  if ((!port.empty() && !port.starts_with(':')) || !number || *number > 65535) return std::nullopt;
+  return IpAddress::parse(text);
 }
 
 bool is_forwarding_name(const Field& field) noexcept {
@@ -48,8 +70,10 @@ IpAddress effective_client(const Headers& headers, const IpAddress& peer, const 
     if (headers[i].id != HeaderName::x_forwarded_for) continue;
     std::string_view list = headers[i].value;
     while (!list.empty()) {
-      const auto address = IpAddress::parse(take_last(list));
-      if (!address) return client;
+      const std::string_view element = take_last(list);
+      if (element.empty()) continue;  // RFC 9110 5.6.1
+      const auto address = parse_node(element);
+      if (!address) return IpAddress();
       client = *address;
       if (!trusted.contains(client)) return client;
     }
@@ -57,11 +81,12 @@ IpAddress effective_client(const Headers& headers, const IpAddress& peer, const 
   return client;
 }
 
-void rebuild_forwarding(RequestHead& request, const ForwardingFacts& facts, const CidrSet& trusted, Arena& arena) {
+unsigned rebuild_forwarding(RequestHead& request, const ForwardingFacts& facts, const CidrSet& trusted, Arena& arena) {
   std::string_view chain;
   std::string_view scheme = facts.scheme;
   std::string_view host = facts.host;
-  if (!trusted.empty() && trusted.contains(facts.peer)) {
+  const bool believed = !trusted.empty() && trusted.contains(facts.peer);
+  if (believed) {
     for (const Field& field : request.headers) {
       if (field.id != HeaderName::x_forwarded_for || field.value.empty()) continue;
       chain = chain.empty() ? field.value : arena.join(chain, ", ", field.value);
@@ -75,8 +100,8 @@ void rebuild_forwarding(RequestHead& request, const ForwardingFacts& facts, cons
   for (const Field& field : request.headers) {
     if (field.id == HeaderName::via) via = via.empty() ? field.value : arena.join(via, ", ", field.value);
   }
-  request.headers.remove_if(
-      [](const Field& field) { return field.id == HeaderName::via || is_forwarding_name(field); });
+  request.headers.remove(HeaderName::via);
+  const std::size_t removed = request.headers.remove_if(is_forwarding_name);
 
   const std::string_view peer = arena.copy(facts.peer.to_string());
   if (!peer.empty()) {
@@ -95,6 +120,7 @@ void rebuild_forwarding(RequestHead& request, const ForwardingFacts& facts, cons
   // RFC 9110 7.6.3: the version is that of the message received.
   const std::string_view ours = request.version == Version::http_1_0 ? "1.0 postern" : "1.1 postern";
   request.headers.append(HeaderName::via, via.empty() ? ours : arena.join(via, ", ", ours));
+  return believed ? 0 : static_cast<unsigned>(removed);
 }
 
 }  // namespace postern::http

@@ -15,12 +15,14 @@ struct ForwardingFacts {
   std::string_view scheme;       // "http" or "https"
 };
 
-// The peer, or, if the peer is trusted, the last address of X-Forwarded-For that is not itself a trusted proxy. A
-// malformed element ends the walk at the hop before it.
+// The peer, or, if the peer is trusted, the last address of X-Forwarded-For that is not itself a trusted proxy. An
+// element may have a port ("192.0.2.1:4711", "[2001:db8::1]:99"), as some proxies write it. An element that is no
+// address ("unknown") leaves the client unspecified: it is somebody whom a trusted proxy could not name, not the proxy.
 [[nodiscard]] IpAddress effective_client(const Headers& headers, const IpAddress& peer, const CidrSet& trusted);
 
 // Replaces Forwarded, X-Forwarded-For/Proto/Host/Port, removes whatever else claims to name the client (X-Forwarded-*,
-// X-Real-IP and kin, in all aliases), and appends to Via. New values live in `arena`.
-void rebuild_forwarding(RequestHead& request, const ForwardingFacts& facts, const CidrSet& trusted, Arena& arena);
+// X-Real-IP and kin, in all aliases), and appends to Via. New values live in `arena`. Returns how many fields of a
+// stranger were removed; what a trusted proxy said is continued, not removed.
+unsigned rebuild_forwarding(RequestHead& request, const ForwardingFacts& facts, const CidrSet& trusted, Arena& arena);
 
 }  // namespace postern::http

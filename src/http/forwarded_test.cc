@@ -58,13 +58,33 @@ TEST(Forwarded, OfATrustedChainTheNearestStrangerIsTheClient) {
   for (const auto& row : rows) EXPECT_EQ(client(row.fields), row.expected);
 }
 
-TEST(Forwarded, AMalformedElementEndsTheWalkAtTheHopBeforeIt) {
-  for (const char* bad : {"", " ", "unknown", "_hidden", "\"\"", "203.0.113.9:80", "[2001:db9::1]", "[2001:db9::1]:80",
-                          "fe80::1%eth0", "203.0.113", "203.0.113.256", "0x7f.1", "203.0.113.9;", "203.0.113.9 x",
-                          "for=203.0.113.9", "localhost", "01.2.3.4"}) {
-    EXPECT_EQ(client({bad}), "10.0.0.1") << bad;
-    EXPECT_EQ(client({("203.0.113.9, " + std::string(bad)).c_str()}), "10.0.0.1") << bad;
-    EXPECT_EQ(client({("203.0.113.9, " + std::string(bad) + ", 10.1.2.3").c_str()}), "10.1.2.3") << bad;
+TEST(Forwarded, AnElementMayHaveAPort) {
+  const std::pair<const char*, const char*> rows[] = {
+      {"203.0.113.9:4711", "203.0.113.9"},       {"203.0.113.9:4711, 10.1.2.3:80", "203.0.113.9"},
+      {"[2001:db9::1]:99", "2001:db9::1"},       {"[2001:db9::1]", "2001:db9::1"},
+      {"[::ffff:203.0.113.9]:1", "203.0.113.9"}, {"203.0.113.9:65535", "203.0.113.9"},
+  };
+  for (const auto& [sent, expected] : rows) EXPECT_EQ(client({sent}), expected) << sent;
+}
+
+TEST(Forwarded, EmptyElementsAreSkipped) {
+  EXPECT_EQ(client({""}), "10.0.0.1");
+  EXPECT_EQ(client({"203.0.113.9, "}), "203.0.113.9");
+  EXPECT_EQ(client({"203.0.113.9, , 10.1.2.3"}), "203.0.113.9");
+}
+
+// Taking the proxy for the client instead would open every list that has the proxy's own network.
+TEST(Forwarded, WhoeverAProxyCannotNameIsNotTheProxy) {
+  for (const char* bad : {"unknown",         "_hidden",          "\"\"",
+                          "203.0.113.9:",    "203.0.113.9:x",    "203.0.113.9:65536",
+                          "203.0.113.9:1:2", "[2001:db9::1]:",   "[2001:db9::1",
+                          "[2001:db9::1]99", "[203.0.113.9]:80", "2001:db9::1:65536",
+                          "fe80::1%eth0",    "203.0.113",        "203.0.113.256",
+                          "0x7f.1",          "203.0.113.9;",     "203.0.113.9 x",
+                          "for=203.0.113.9", "localhost",        "01.2.3.4"}) {
+    EXPECT_EQ(client({bad}), "") << bad;
+    EXPECT_EQ(client({("203.0.113.9, " + std::string(bad)).c_str()}), "") << bad;
+    EXPECT_EQ(client({("203.0.113.9, " + std::string(bad) + ", 10.1.2.3").c_str()}), "") << bad;
   }
 }
 

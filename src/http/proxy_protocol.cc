@@ -67,6 +67,7 @@ Result<ProxyParse> parse_proxy_header(std::string_view bytes, ProxyHeader& out) 
   out.size = kFixedSize + length;
   out.source.reset();
   if (byte(12) == kLocal) return ProxyParse::done;
+  out.source = ProxyHeader::Source{};
   if (byte(13) == kTcp4) {
     std::array<std::uint8_t, 4> ip{};
     std::memcpy(ip.data(), body.data(), ip.size());

@@ -17,8 +17,10 @@ struct ProxyHeader {
     IpAddress ip;
     std::uint16_t port = 0;
   };
-  std::optional<Source> source;  // nothing for LOCAL and for families without addresses
-  std::size_t size = 0;          // bytes of the header, to be dropped
+  // Nothing for LOCAL: the connection is the proxy's own. An unspecified address for PROXY with a family that has none:
+  // somebody else's connection, but nobody can say whose.
+  std::optional<Source> source;
+  std::size_t size = 0;  // bytes of the header, to be dropped
 };
 
 enum class ProxyParse : std::uint8_t { need_more, done };

@@ -29,7 +29,7 @@ std::string tlv(char type, const std::string& value) {
   return out + value;
 }
 
-// "192.0.2.1:51000", "nobody" or the refusal.
+// "192.0.2.1:51000", ":0" if nobody can say who, "nobody" if the proxy speaks for itself, or the refusal.
 std::string parse(const std::string& bytes) {
   const h1::ExactBytes exact(bytes);
   ProxyHeader out;
@@ -47,9 +47,9 @@ TEST(ProxyProtocol, SaysWhereTheConnectionComesFrom) {
       {header('\x21', '\x11', kV4), "192.0.2.1:51000 28"},
       {header('\x21', '\x21', kV6), "2001:db8::1:51000 52"},
       {header('\x21', '\x21', mapped), "192.0.2.1:80 52"},
-      {header('\x21', '\x31', std::string(216, 'u')), "nobody 232"},
-      {header('\x21', '\0', ""), "nobody 16"},
-      {header('\x21', '\0', tlv(3, "crc!")), "nobody 23"},
+      {header('\x21', '\x31', std::string(216, 'u')), ":0 232"},
+      {header('\x21', '\0', ""), ":0 16"},
+      {header('\x21', '\0', tlv(3, "crc!")), ":0 23"},
       {header('\x20', '\0', ""), "nobody 16"},
       {header('\x20', '\x11', kV4), "nobody 28"},  // LOCAL: the balancer speaks for itself
       {header('\x21', '\x11', kV4 + tlv(1, "h2") + tlv(2, "a.test") + tlv(4, "")), "192.0.2.1:51000 45"},

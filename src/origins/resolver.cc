@@ -11,6 +11,8 @@
 #include <limits>
 #include <map>
 
+#include "base/strings.h"
+
 namespace postern::origins {
 namespace {
 
@@ -70,7 +72,7 @@ class AresResolver final : public Resolver, Timer {
   }
 
   void resolve(const std::string& host, Callback callback) override {
-    auto query = std::make_unique<Query>(*this, std::move(callback));
+    auto query = std::make_unique<Query>(*this, host, std::move(callback));
     ares_addrinfo_hints hints{};
     hints.ai_family = AF_UNSPEC;
     hints.ai_socktype = SOCK_STREAM;
@@ -81,8 +83,10 @@ class AresResolver final : public Resolver, Timer {
 
  private:
   struct Query {
-    Query(AresResolver& owner, Callback done) : channel(owner), callback(std::move(done)) {}
+    Query(AresResolver& owner, std::string name, Callback done)
+        : channel(owner), host(std::move(name)), callback(std::move(done)) {}
     AresResolver& channel;
+    std::string host;
     Callback callback;
   };
 
@@ -114,8 +118,15 @@ class AresResolver final : public Resolver, Timer {
       ares_freeaddrinfo(info);
     }
     if (query->channel.closing_) return;
-    if (status != ARES_SUCCESS || resolution.addresses.empty()) {
+    const std::size_t found = resolution.addresses.size();
+    resolution.addresses = usable_addresses(query->host, std::move(resolution.addresses));
+    if (status != ARES_SUCCESS || found == 0) {
       query->callback(fail(Code::origin_unresolved, Side::origin, ares_strerror(status)));
+    } else if (resolution.addresses.empty()) {
+      query->callback(
+          fail(Code::origin_unresolved, Side::origin,
+               "the name stands for addresses that a name may not stand for (loopback, link-local, metadata "
+               "services); write such an address itself"));
     } else {
       query->callback(std::move(resolution));
     }
@@ -148,6 +159,20 @@ class AresResolver final : public Resolver, Timer {
 };
 
 }  // namespace
+
+std::vector<IpAddress> usable_addresses(std::string_view host, std::vector<IpAddress> addresses) {
+  const bool localhost =
+      iequals(host, "localhost") || (host.size() > 10 && iequals(host.substr(host.size() - 10), ".localhost"));
+  // Link-local is the usual home of a metadata service; these are the others (AWS over IPv6, Azure, Alibaba).
+  const std::array<IpAddress, 3> metadata = {*IpAddress::parse("fd00:ec2::254"), *IpAddress::parse("168.63.129.16"),
+                                             *IpAddress::parse("100.100.100.200")};
+  std::erase_if(addresses, [&](const IpAddress& address) {
+    if (address.is_loopback() != localhost || !address.is_routable_unicast()) return true;
+    return std::find(metadata.begin(), metadata.end(), address) != metadata.end();
+  });
+  if (addresses.size() > kMaxAddresses) addresses.resize(kMaxAddresses);
+  return addresses;
+}
 
 Result<std::unique_ptr<Resolver>> make_resolver(Loop& loop, const ResolverOptions& options) {
   auto resolver = std::make_unique<AresResolver>(loop);

@@ -22,6 +22,14 @@ struct Resolution {
   Duration ttl{};
 };
 
+inline constexpr std::size_t kMaxAddresses = 64;  // of one name; each gets a pool and health checks
+
+// Takes off what a name server should not be able to make the gateway talk to, with its identity in hand: addresses
+// that are none for an origin (link-local, multicast, unspecified), the metadata services of clouds, and loopback for
+// every name but localhost. Localhost is the other way round: loopback or nothing (RFC 6761 6.3), because identity may
+// go there in clear. Whoever means such an address writes it as a literal. More than kMaxAddresses are cut.
+[[nodiscard]] std::vector<IpAddress> usable_addresses(std::string_view host, std::vector<IpAddress> addresses);
+
 class Resolver {
  public:
   using Callback = std::function<void(Result<Resolution>)>;

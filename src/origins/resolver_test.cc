@@ -124,6 +124,38 @@ class ResolverTest : public ::testing::Test {
   NameServer server;
 };
 
+TEST(UsableAddresses, ANameServerCannotPointTheGatewayAtItselfOrAtMetadata) {
+  const auto usable = [](std::string_view host, std::initializer_list<const char*> addresses) {
+    std::vector<IpAddress> list;
+    for (const char* const text : addresses) list.push_back(IpAddress::parse(text).value());
+    std::string out;
+    for (const IpAddress& address : usable_addresses(host, std::move(list))) out += address.to_string() + " ";
+    return out;
+  };
+  EXPECT_EQ(usable("orders.internal", {"192.0.2.1", "10.0.0.1", "2001:db8::1", "fd00::1"}),
+            "192.0.2.1 10.0.0.1 2001:db8::1 fd00::1 ");
+  EXPECT_EQ(usable("orders.internal", {"127.0.0.1", "192.0.2.1", "::1", "::ffff:127.0.0.1"}), "192.0.2.1 ");
+  EXPECT_EQ(usable("orders.internal", {"169.254.169.254", "fe80::1", "0.0.0.0", "::", "255.255.255.255", "ff02::1",
+                                       "fd00:ec2::254", "168.63.129.16", "100.100.100.200"}),
+            "");
+  for (const char* name : {"localhost", "LocalHost", "app.localhost"}) {
+    EXPECT_EQ(usable(name, {"127.0.0.1", "192.0.2.1", "::1"}), "127.0.0.1 ::1 ") << name;
+  }
+  EXPECT_EQ(usable("notlocalhost", {"127.0.0.1"}), "");
+  std::vector<IpAddress> many;
+  for (int i = 0; i < 1000; ++i)
+    many.push_back(IpAddress::from_v4({10, 0, static_cast<std::uint8_t>(i / 250), static_cast<std::uint8_t>(i % 250)}));
+  EXPECT_EQ(usable_addresses("orders.internal", std::move(many)).size(), kMaxAddresses);
+}
+
+TEST_F(ResolverTest, addresses_that_a_name_may_not_stand_for_are_an_error_that_says_so) {
+  server.records["a.backend.test"] = {{"169.254.169.254", "127.0.0.1"}, 60};
+  EXPECT_NE(resolve("a.backend.test").find("PST-U009"), std::string::npos);
+  EXPECT_NE(resolve("a.backend.test").find("link-local"), std::string::npos);
+  server.records["b.backend.test"] = {{"169.254.169.254", "192.0.2.1"}, 60};
+  EXPECT_EQ(resolve("b.backend.test"), "192.0.2.1 (60 s)");
+}
+
 TEST_F(ResolverTest, gives_all_addresses_sorted_and_once) {
   server.records["b.backend.test"] = {{"192.0.2.9", "192.0.2.1", "2001:db8::1", "192.0.2.9"}, 60};
   EXPECT_EQ(resolve("b.backend.test"), "2001:db8::1 192.0.2.1 192.0.2.9 (60 s)");

@@ -18,8 +18,10 @@ class IpFilter final : public Policy {
 
   Task<Result<Flow>> on_request(http::Exchange& exchange) const override {
     const IpAddress& address = exchange.client_address;
-    // An address that is not known (Unix socket) is in no list: denied by `allow`, let in by `deny` alone.
-    const bool denied = deny_.contains(address) || (!allow_.empty() && !allow_.contains(address));
+    // An address that is not known (a Unix socket, a proxy that could not name its client) is not let in by any list:
+    // it may be one that `deny` means.
+    const bool denied =
+        address.is_unspecified() || deny_.contains(address) || (!allow_.empty() && !allow_.contains(address));
     if (denied) return Result<Flow>(fail(Code::forbidden, Side::client));
     return Result<Flow>(Flow::next);
   }

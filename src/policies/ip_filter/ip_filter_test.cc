@@ -31,11 +31,11 @@ TEST_F(IpFilterTest, deny_wins_over_allow_and_allow_shuts_everybody_else_out) {
   for (const auto& [address, expected] : cases) EXPECT_EQ(ask(*made.policy, address), expected) << address;
 }
 
-TEST_F(IpFilterTest, deny_alone_lets_the_others_in) {
+TEST_F(IpFilterTest, deny_alone_lets_the_others_in_but_nobody_without_an_address) {
   const Made made = make("ip_filter", "{deny: [192.0.2.0/24]}");
   EXPECT_EQ(ask(*made.policy, "192.0.2.255"), "PST-P403");
   EXPECT_EQ(ask(*made.policy, "192.0.3.0"), "next");
-  EXPECT_EQ(ask(*made.policy, ""), "next");
+  EXPECT_EQ(ask(*made.policy, ""), "PST-P403");
 }
 
 TEST_F(IpFilterTest, options_that_make_no_sense_are_refused) {
