@@ -25,10 +25,11 @@ Task<Result<ClientAnswer>> fetch(Loop& loop, Network& network, ClientRequest req
   Result<void> sent = co_await connection.writer().flush();
   if (!sent) co_return std::unexpected(std::move(sent.error()));
   http::ResponseHead head;
+  const MonoTime deadline = loop.now() + kPatience;
   do {
-    Result<void> received = co_await connection.receive_head(http::Method::get, head, kPatience);
+    Result<void> received = co_await connection.receive_head(http::Method::get, head, deadline);
     if (!received) co_return std::unexpected(std::move(received.error()));
-  } while (head.status < 200);
+  } while (http::is_interim(head.status));
   ClientAnswer answer{head.status, {}};
   for (;;) {
     Result<http::BodyPiece> piece = connection.body().poll();

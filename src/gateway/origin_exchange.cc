@@ -8,13 +8,6 @@
 #include "http/websocket.h"
 
 namespace postern::gateway {
-namespace {
-
-constexpr int kMaxInterimResponses = 16;
-// For receive_head() while the request is still on its way: each wait of the upload has a limit of its own.
-constexpr Duration kNoLimit = std::chrono::hours(24 * 365);
-
-}  // namespace
 
 OriginExchange::OriginExchange(LoopContext& context, LoopOrigin& origin, http::Exchange& exchange,
                                http::Downstream& client, const http::ReservedNames& reserved, Code over_limit)
@@ -49,20 +42,21 @@ Task<Result<void>> OriginExchange::request() {
     Result<void> outcome = co_await attempt(fresh_connection);
     count_attempt(outcome);
     if (outcome) co_return outcome;
-    const bool reused = lease_ && lease_.reused();
-    if (outcome.error().side() == Side::origin && !reused) judge(origins::Outcome::failure);
-    const bool again = may_retry(outcome.error());
+    // A pooled connection that was already dead says nothing about the origin. Anything else does, whatever connection
+    // it came on.
+    const bool was_dead = lease_ && lease_.reused() && outcome.error().retry() == Retry::if_reused;
+    if (outcome.error().side() == Side::origin && !was_dead) judge(origins::Outcome::failure);
+    over_ = !may_retry(outcome.error());
     uploads_.cancel_all();
     uploading_ = false;
     lease_.close();
-    if (!again) co_return outcome;
-    // A pooled connection that was already dead says nothing about the origin, so that attempt is free; but the next
-    // one must not meet another dead connection.
-    if (reused && outcome.error().retry() == Retry::if_reused) {
+    // The attempt on a dead connection is free, but the next one must not meet another.
+    if (was_dead) {
       fresh_connection = true;
-    } else if (!origin.state->budget().take()) {
-      co_return outcome;
+    } else {
+      over_ = over_ || !origin.state->budget().take();
     }
+    if (over_) co_return outcome;
     context_.metrics.add(origin_.plan->metrics.retries);
   }
 }
@@ -85,6 +79,13 @@ bool OriginExchange::may_retry(const Error& error) const noexcept {
 }
 
 Task<Result<void>> OriginExchange::attempt(bool fresh_connection) {
+  Result<void> outcome = co_await try_once(fresh_connection);
+  // Also if the answer came in the same moment: nothing of it has been passed on yet, so the reason can still be told.
+  if (stop_error_) co_return ended_by(Error(Code::cancelled, Side::gateway));
+  co_return outcome;
+}
+
+Task<Result<void>> OriginExchange::try_once(bool fresh_connection) {
   const MonoTime now = context_.loop.now();
   facts_.connect = facts_.first_byte = observe::kNotMeasured;
   const origins::EndpointSet& endpoints = *view_->endpoints;
@@ -102,18 +103,27 @@ Task<Result<void>> OriginExchange::attempt(bool fresh_connection) {
   Result<origins::Lease> lease = co_await std::move(acquiring);
   if (!lease) co_return std::unexpected(std::move(lease.error()));
   lease_ = std::move(*lease);
-  facts_.sent = context_.loop.now();
-  if (!lease_.reused()) facts_.connect = facts_.sent - now;
+  if (!lease_.reused()) facts_.connect = context_.loop.now() - now;
 
+  if (stop_error_) co_return fail(Code::cancelled, Side::gateway);
+  Result<void> told = co_await tell_to_continue();
+  if (!told) co_return told;
   Result<void> sent = co_await send_head();
   if (!sent) co_return sent;
   Result<void> received = co_await receive_final_head();
-  if (stop_error_ && !received) co_return std::unexpected(std::move(*stop_error_));
   if (!received) co_return received;
   facts_.first_byte = context_.loop.now() - facts_.sent;
   const int status = response_.status;
   judge(status == 502 || status == 503 || status == 504 ? origins::Outcome::failure : origins::Outcome::success);
   co_return check_switch();
+}
+
+// Not before the origin stands ready, and not in the upload: one coroutine alone writes to the client, so that no
+// answer of the origin, however early, gets in between.
+Task<Result<void>> OriginExchange::tell_to_continue() {
+  if (!exchange_.request.expect_continue || continued_ || client_.body().received() != 0) return Result<void>();
+  continued_ = true;
+  return client_.send_continue();
 }
 
 Task<Result<void>> OriginExchange::send_head() {
@@ -130,6 +140,8 @@ Task<Result<void>> OriginExchange::send_head() {
     Result<void> applied = co_await method->apply(facts);
     if (!applied) co_return applied;
   }
+  // Connecting, telling the client, fetching a token: each may take so long that this is not the identity any more.
+  if (stop_error_) co_return fail(Code::cancelled, Side::gateway);
 
   http::MessageWriter& writer = lease_->writer();
   Buffer& out = writer.head();
@@ -146,6 +158,7 @@ Task<Result<void>> OriginExchange::send_head() {
   }
   out.append("\r\n");
   writer.begin_body(request.framing, request.content_length);
+  facts_.sent = context_.loop.now();
   if (request.framing == http::Framing::none || request.content_length == 0) {
     if (request.framing != http::Framing::chunked) {
       Result<void> flushed = co_await writer.flush();
@@ -153,26 +166,34 @@ Task<Result<void>> OriginExchange::send_head() {
       if (!flushed && lease_.reused()) {
         co_return fail(Code::origin_closed, Side::origin, Retry::if_reused);
       }
+      head_deadline_ = context_.loop.now() + origin.config.timeouts.first_byte;
       co_return Result<void>();
     }
   }
+  head_deadline_ = MonoTime::max();
   uploading_ = true;
   uploads_.spawn(upload());
   co_return Result<void>();
 }
 
 void OriginExchange::stop(Error error) {
-  if (stop_error_) return;
+  if (stop_error_ || over_) return;
   stop_error_ = std::make_unique<Error>(std::move(error));
   context_.loop.defer(interrupter_);
+}
+
+std::unexpected<Error> OriginExchange::ended_by(Error error) {
+  return std::unexpected(std::move(stop_error_ ? *stop_error_ : error));
 }
 
 void OriginExchange::Interrupter::run_deferred() {
   if (owner_.splice_) {
     owner_.splice_->stop();
-  } else if (owner_.lease_) {
-    owner_.lease_->interrupt();
+    return;
   }
+  // It waits for one of them at most. If it waited for the client, this object may be gone by now.
+  const bool woken = owner_.client_.interrupt_write();
+  if (!woken && owner_.lease_) owner_.lease_->interrupt();
 }
 
 void OriginExchange::end_by(MonoTime deadline) noexcept {
@@ -185,18 +206,13 @@ void OriginExchange::End::on_expired() { owner_.stop(Error(Code::draining, Side:
 Task<void> OriginExchange::upload() {
   co_await upload_body();
   uploading_ = false;
-  // The time to the first byte counts from here: nobody can answer a request that has not arrived.
-  if (awaiting_head_) lease_->extend_head_deadline(origin_.origin->config.timeouts.first_byte);
+  head_deadline_ = context_.loop.now() + origin_.origin->config.timeouts.first_byte;
+  if (awaiting_head_) lease_->set_head_deadline(head_deadline_);
 }
 
 Task<void> OriginExchange::upload_body() {
   http::MessageWriter& writer = lease_->writer();
   http::BodySource& body = client_.body();
-  if (exchange_.request.expect_continue && !continued_ && body.received() == 0) {
-    continued_ = true;
-    const Result<void> told = co_await client_.send_continue();
-    if (!told) co_return stop(Error(Code::client_closed, Side::client));
-  }
   // A failed write is not an error yet: the origin may have answered early, and its answer is what counts. Unless it
   // takes nothing and says nothing.
   const auto judge_write = [this](const Result<void>& written) {
@@ -233,22 +249,20 @@ Task<void> OriginExchange::upload_body() {
 }
 
 Task<Result<void>> OriginExchange::receive_final_head() {
-  for (int interim = 0; interim <= kMaxInterimResponses; ++interim) {
+  for (;;) {
     if (stop_error_) co_return fail(Code::cancelled, Side::gateway);
-    const Duration timeout = uploading_ ? kNoLimit : origin_.origin->config.timeouts.first_byte;
     awaiting_head_ = true;
-    Result<void> received = co_await lease_->receive_head(exchange_.request.method, response_, timeout);
+    Result<void> received = co_await lease_->receive_head(exchange_.request.method, response_, head_deadline_);
     awaiting_head_ = false;
     if (!received) co_return received;
-    if (response_.status >= 200 || response_.status == 101) co_return Result<void>();
+    if (!http::is_interim(response_.status)) co_return Result<void>();
     // The gateway answers Expect itself, so a 100 of the origin has nobody waiting for it.
     if (response_.status == 100) continue;
     http::strip_response_hop_by_hop(response_, reserved_);
     guard_reflection(context_, *origin_.plan, exchange_.request_id, response_.headers);
-    const Result<void> told = co_await client_.send_informational(response_);
-    if (!told) co_return fail(Code::client_closed, Side::client);
+    Result<void> told = co_await client_.send_informational(response_);
+    if (!told) co_return told;
   }
-  co_return fail(Code::origin_malformed, Side::origin, "too many interim responses");
 }
 
 // RFC 9110 15.2.2: a 101 only to the upgrade that was asked for, and then exactly that.
@@ -279,22 +293,24 @@ Task<Result<void>> OriginExchange::relay_body() {
   http::BodyReader& body = lease_->body();
   bool ended = false;
   while (!ended) {
+    // In every round: a body that never has to be waited for must not go on under an old identity.
+    if (stop_error_) co_return ended_by(Error(Code::cancelled, Side::gateway));
     Result<http::BodyPiece> piece = body.poll();
-    if (!piece) co_return std::unexpected(std::move(piece.error()));
+    if (!piece) co_return ended_by(std::move(piece.error()));
     switch (piece->kind) {
       case http::BodyPiece::Kind::wait: {
         // A head or an event that has no successor yet must not wait for one.
         Result<void> flushed = co_await client_.write({}, http::End::more);
-        if (!flushed) co_return flushed;
-        if (stop_error_) co_return std::unexpected(std::move(*stop_error_));
+        if (!flushed) co_return ended_by(std::move(flushed.error()));
+        if (stop_error_) break;
         const Wake wake = co_await body.wait();
-        if (wake == Wake::interrupted && stop_error_) co_return std::unexpected(std::move(*stop_error_));
+        static_cast<void>(wake);  // the next round looks at stop_error_, the next poll() at the time
         break;
       }
       case http::BodyPiece::Kind::data: {
         ended = piece->last;
         Result<void> written = co_await client_.write(piece->bytes, ended ? http::End::last : http::End::more);
-        if (!written) co_return written;
+        if (!written) co_return ended_by(std::move(written.error()));
         break;
       }
       case http::BodyPiece::Kind::end: {
@@ -305,7 +321,7 @@ Task<Result<void>> OriginExchange::relay_body() {
         guard_reflection(context_, *origin_.plan, exchange_.request_id, trailers);
         ended = true;
         Result<void> finished = co_await client_.finish(trailers);
-        if (!finished) co_return finished;
+        if (!finished) co_return ended_by(std::move(finished.error()));
         break;
       }
     }
@@ -318,7 +334,7 @@ Task<Result<void>> OriginExchange::relay_body() {
 Task<Result<void>> OriginExchange::splice() {
   client_.close_after_response();
   Result<void> told = co_await client_.finish({});
-  if (!told) co_return told;
+  if (!told) co_return ended_by(std::move(told.error()));
   // Whatever cuts it off, this frame's end included: the origin must not take it for an orderly end.
   lease_->abort_on_close();
   Splice splice(context_.loop, context_.buffers, context_.exceptions, origin_.origin->config.timeouts.idle);
@@ -337,7 +353,7 @@ Task<Result<void>> OriginExchange::splice() {
     case Splice::Ended::a_failed: co_return fail(Code::client_closed, Side::client);
     case Splice::Ended::b_failed: co_return fail(Code::origin_closed, Side::origin);
     case Splice::Ended::silence: co_return fail(Code::origin_timeout, Side::origin);
-    case Splice::Ended::stopped: co_return std::unexpected(std::move(*stop_error_));
+    case Splice::Ended::stopped: co_return ended_by(Error(Code::cancelled, Side::gateway));
   }
   co_return Result<void>();
 }

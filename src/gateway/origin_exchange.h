@@ -49,8 +49,8 @@ class OriginExchange final : public ListNode {
   void end_by(MonoTime deadline) noexcept;
 
  private:
-  // Ends a wait of the main coroutine, from the loop: it will cancel the upload, which therefore must not stand on the
-  // stack.
+  // Ends a wait of the main coroutine for either peer, from the loop: it will cancel the upload, which therefore must
+  // not stand on the stack.
   class Interrupter final : public Loop::Deferred {
    public:
     explicit Interrupter(OriginExchange& owner) noexcept : owner_(owner) {}
@@ -69,6 +69,8 @@ class OriginExchange final : public ListNode {
   };
 
   [[nodiscard]] Task<Result<void>> attempt(bool fresh_connection);
+  [[nodiscard]] Task<Result<void>> try_once(bool fresh_connection);
+  [[nodiscard]] Task<Result<void>> tell_to_continue();
   void count_attempt(const Result<void>& outcome);
   [[nodiscard]] Task<Result<void>> send_head();
   [[nodiscard]] Task<Result<void>> receive_final_head();
@@ -81,6 +83,9 @@ class OriginExchange final : public ListNode {
   void judge(origins::Outcome outcome);
   // From anywhere but the main coroutine: it ends with this error, the first one if there are several.
   void stop(Error error);
+  // What the exchange ends with: the error of stop() if there was one, since whatever failed, failed for that; else
+  // `error`.
+  [[nodiscard]] std::unexpected<Error> ended_by(Error error);
 
   LoopContext& context_;
   LoopOrigin& origin_;
@@ -96,11 +101,15 @@ class OriginExchange final : public ListNode {
   http::Headers request_trailers_;
   Facts facts_;
   MonoTime attempt_started_{};
+  // For the answer to this attempt, interim heads and all. None while the request is still on its way: nobody can
+  // answer what has not arrived, and each wait of the upload has a limit of its own.
+  MonoTime head_deadline_ = MonoTime::max();
   bool attempting_ = false;
   bool continued_ = false;      // the client was told to send its body
   bool body_taken_ = false;     // some of the request body left the client's connection
   bool uploading_ = false;      // more of the request is to come
-  bool awaiting_head_ = false;  // in receive_final_head()
+  bool awaiting_head_ = false;  // in receive_head()
+  bool over_ = false;           // failed: nothing is left to stop
   bool judged_ = false;
   std::unique_ptr<Error> stop_error_;
   Splice* splice_ = nullptr;

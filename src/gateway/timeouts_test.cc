@@ -137,17 +137,16 @@ TEST_F(Timeouts, connect_timeout) {
   EXPECT_EQ(gateway.endpoints()->front()->failures, 1u);
 }
 
-TEST_F(Timeouts, first_byte_timeout_counts_from_the_request_and_anew_after_each_interim_response) {
+TEST_F(Timeouts, first_byte_timeout_counts_from_the_request_and_no_interim_response_extends_it) {
   start_with("idle_timeout: 75s", "    timeouts: {first_byte: 30s}\n");
   Peer client = gateway.connect();
   client.send(kGet);
   Peer origin = gateway.accept();
   origin.receive();
-  gateway.advance(30s - 1ms);
-  EXPECT_TRUE(client.open());
+  gateway.advance(20s);
   origin.send("HTTP/1.1 102 Processing\r\n\r\n");
   EXPECT_EQ(client.receive(), "HTTP/1.1 102 Processing\r\n\r\n");
-  gateway.advance(30s - 1ms);
+  gateway.advance(10s - 1ms);
   EXPECT_TRUE(client.open());
   gateway.advance(1ms);
   const std::string got = client.receive();

@@ -1,5 +1,8 @@
 // Downstream: the client's half of one exchange, whatever the protocol. handle_request() receives from it and answers
 // to it; an HTTP/1 connection implements it once and for all its requests in turn.
+//
+// One coroutine writes: what goes to the client (100 and other interim heads, the response) is one sequence. Another
+// one may read the body meanwhile.
 #pragma once
 
 #include "http/body.h"
@@ -36,8 +39,9 @@ class Downstream {
   virtual void close_after_response() noexcept = 0;
   // Payload bytes of the response taken by the transport.
   [[nodiscard]] virtual std::uint64_t sent() const noexcept = 0;
-  // Ends a wait on the body with Wake::interrupted.
-  virtual void interrupt() noexcept = 0;
+  // Ends a wait for the client to take something: that call fails with `cancelled`. True if somebody waited; then the
+  // exchange may be over by now.
+  virtual bool interrupt_write() noexcept = 0;
 
   // After a 101 has been written: the raw stream, and what the client already sent beyond its request.
   [[nodiscard]] virtual Stream& raw_stream() noexcept = 0;

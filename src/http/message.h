@@ -34,6 +34,9 @@ struct RequestHead {
   Headers headers;
 };
 
+// A head that is followed by another one of the same answer (RFC 9110 15.2). A 101 is final for HTTP.
+[[nodiscard]] constexpr bool is_interim(int status) noexcept { return status < 200 && status != 101; }
+
 struct ResponseHead {
   int status = 0;
   Version version = Version::http_1_1;

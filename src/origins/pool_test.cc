@@ -46,13 +46,13 @@ class PoolTest : public ::testing::Test {
     door.waiting.pop_front();
     return peer;
   }
-  static Task<void> exchange(Lease& lease, bool& done) {
+  static Task<void> exchange(Lease& lease, MonoTime deadline, bool& done) {
     lease->writer().head().append("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     lease->writer().begin_body(http::Framing::none, 0);
     const Result<void> sent = co_await lease->writer().flush();
     EXPECT_TRUE(sent);
     http::ResponseHead head;
-    const Result<void> received = co_await lease->receive_head(http::Method::get, head, 10s);
+    const Result<void> received = co_await lease->receive_head(http::Method::get, head, deadline);
     EXPECT_TRUE(received);
     for (;;) {
       const Result<http::BodyPiece> piece = lease->body().poll();
@@ -67,7 +67,7 @@ class PoolTest : public ::testing::Test {
   // One whole exchange on `lease`, answered by `peer` with `answer`.
   void use(Lease& lease, Peer& peer, std::string_view answer = kOk) {
     bool done = false;
-    tasks.spawn(exchange(lease, done));
+    tasks.spawn(exchange(lease, loop.now() + 10s, done));
     EXPECT_EQ(peer.receive(), "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     peer.send(answer);
     EXPECT_TRUE(done);
@@ -141,7 +141,7 @@ TEST_F(PoolTest, what_is_not_clean_is_not_kept) {
   Lease unfinished = acquire(*pool);
   Peer peer = accept();
   bool done = false;
-  tasks.spawn(exchange(unfinished, done));
+  tasks.spawn(exchange(unfinished, loop.now() + 10s, done));
   peer.receive();
   peer.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
   tasks.cancel_all();
@@ -218,7 +218,7 @@ TEST_F(PoolTest, a_connection_that_died_before_it_became_idle_is_found_out_when_
   Lease lease = acquire(*pool, true);
   Peer peer = accept();
   bool done = false;
-  tasks.spawn(exchange(lease, done));
+  tasks.spawn(exchange(lease, loop.now() + 10s, done));
   peer.receive();
   peer.send(kOk);
   peer.finish();

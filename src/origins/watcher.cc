@@ -127,10 +127,9 @@ Task<Result<int>> OriginWatcher::probe(const Endpoint& endpoint) {
   if (!sent) co_return std::unexpected(std::move(sent.error()));
   http::ResponseHead response;
   do {
-    const Duration left = deadline - services_.loop.now();
-    Result<void> received = co_await connection.receive_head(http::Method::get, response, left);
+    Result<void> received = co_await connection.receive_head(http::Method::get, response, deadline);
     if (!received) co_return std::unexpected(std::move(received.error()));
-  } while (response.status < 200 && services_.loop.now() < deadline);
+  } while (http::is_interim(response.status));
   co_return response.status;
 }
 

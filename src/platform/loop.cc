@@ -78,10 +78,14 @@ bool Loop::run_ready() {
 
 void Loop::turn(Idle idle) {
   progressed_ = false;
+  ++turn_;
+  // Whoever yields in this turn goes on in the next: one that always has more to do takes part once per turn.
+  resuming_.splice_back(yielded_);
   run_deferred();
   wait_for_events(idle);
   timers_.advance(now_);
   run_mailbox();
+  resume_yielded();
   run_deferred();
 }
 
@@ -89,7 +93,8 @@ void Loop::wait_for_events(Idle idle) {
   int timeout_ms = -1;
   const std::optional<MonoTime> next = timers_.next_expiry();
   const bool stay = manual_ || idle == Idle::return_at_once;
-  if (stay || mailbox_full_.load(std::memory_order_acquire) || !deferred_.empty()) {
+  const bool work_waits = !deferred_.empty() || !resuming_.empty() || !yielded_.empty();
+  if (stay || work_waits || mailbox_full_.load(std::memory_order_acquire)) {
     timeout_ms = 0;
   } else if (next) {
     const auto wait = std::chrono::ceil<std::chrono::milliseconds>(*next - clock_.now()).count();
@@ -98,8 +103,8 @@ void Loop::wait_for_events(Idle idle) {
   std::array<epoll_event, kEventsPerTurn> events;  // NOLINT: filled by the kernel
   const int count = ::epoll_wait(epoll_, events.data(), kEventsPerTurn, timeout_ms);
   now_ = clock_.now();
-  if (manual_ && idle == Idle::wait && count <= 0 && !mailbox_full_.load(std::memory_order_acquire) &&
-      deferred_.empty() && next) {
+  if (manual_ && idle == Idle::wait && count <= 0 && !mailbox_full_.load(std::memory_order_acquire) && !work_waits &&
+      next) {
     if (*next > now_) manual_->advance(*next - now_);
     now_ = clock_.now();
     progressed_ = true;
@@ -144,6 +149,14 @@ void Loop::run_deferred() {
     work->unlink();
     progressed_ = true;
     work->run_deferred();
+  }
+}
+
+void Loop::resume_yielded() {
+  while (YieldAwaiter* const waiter = resuming_.front()) {
+    waiter->unlink();
+    progressed_ = true;
+    waiter->handle_.resume();
   }
 }
 

@@ -60,6 +60,8 @@ class Loop {
 
   void defer(Deferred& work) noexcept { deferred_.push_back(work); }
 
+  // Which turn this is; for who counts what it does in one (turn_budget.h).
+  [[nodiscard]] std::uint64_t turn_number() const noexcept { return turn_; }
   // The time at the beginning of this turn.
   [[nodiscard]] MonoTime now() const noexcept { return now_; }
   [[nodiscard]] WallTime wall() const noexcept { return clock_.wall(); }
@@ -77,6 +79,10 @@ class Loop {
     return registrations_[static_cast<std::size_t>(fd)].generation;
   }
 
+  // co_await loop.yield(): goes on in the next turn, after its events and timers, so that everybody else had a turn.
+  class YieldAwaiter;
+  [[nodiscard]] YieldAwaiter yield() noexcept;
+
   class SleepAwaiter;
   // co_await loop.sleep_until(t)
   [[nodiscard]] SleepAwaiter sleep_until(MonoTime when) noexcept;
@@ -93,6 +99,7 @@ class Loop {
   void wait_for_events(Idle idle);
   void run_mailbox();
   void run_deferred();
+  void resume_yielded();
 
   Clock& clock_;
   ManualClock* manual_ = nullptr;
@@ -102,12 +109,31 @@ class Loop {
   int wakeup_ = -1;
   std::vector<Registration> registrations_;  // indexed by fd
   IntrusiveList<Deferred> deferred_;
+  IntrusiveList<YieldAwaiter> yielded_;   // in this turn
+  IntrusiveList<YieldAwaiter> resuming_;  // in the turn before; they go on in this one
+  std::uint64_t turn_ = 0;
   std::atomic<bool> stopping_{false};
   bool progressed_ = false;
 
   std::mutex mailbox_mutex_;
   std::vector<std::function<void()>> mailbox_;  // guarded by mailbox_mutex_
   std::atomic<bool> mailbox_full_{false};
+};
+
+class Loop::YieldAwaiter final : public ListNode {
+ public:
+  explicit YieldAwaiter(Loop& loop) noexcept : loop_(loop) {}
+  [[nodiscard]] bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> handle) noexcept {
+    handle_ = handle;
+    loop_.yielded_.push_back(*this);
+  }
+  void await_resume() const noexcept {}
+
+ private:
+  friend class Loop;
+  Loop& loop_;
+  std::coroutine_handle<> handle_;
 };
 
 class Loop::SleepAwaiter final : Timer {
@@ -127,6 +153,7 @@ class Loop::SleepAwaiter final : Timer {
   std::coroutine_handle<> handle_;
 };
 
+inline Loop::YieldAwaiter Loop::yield() noexcept { return YieldAwaiter(*this); }
 inline Loop::SleepAwaiter Loop::sleep_until(MonoTime when) noexcept { return {*this, when}; }
 inline Loop::SleepAwaiter Loop::sleep_for(Duration duration) noexcept { return {*this, now_ + duration}; }
 

@@ -2,12 +2,16 @@
 
 namespace postern {
 
-void Stream::wake_reader(Wake wake) noexcept {
-  if (reader_) reader_->on_wake(wake);
+bool Stream::wake_reader(Wake wake) noexcept {
+  if (!reader_) return false;
+  reader_->on_wake(wake);
+  return true;
 }
 
-void Stream::wake_writer(Wake wake) noexcept {
-  if (writer_) writer_->on_wake(wake);
+bool Stream::wake_writer(Wake wake) noexcept {
+  if (!writer_) return false;
+  writer_->on_wake(wake);
+  return true;
 }
 
 }  // namespace postern

@@ -7,12 +7,14 @@
 //   const Wake wake = co_await stream.readable();
 //   if (wake != Wake::ready) ...            // deadline, or interrupted (drain)
 //
-// A Stream belongs to one loop. At most one coroutine waits per direction. Destroying a waiting coroutine takes it off
-// the stream; destroying the stream while somebody waits is a bug (the owner of both is the same connection).
+// A Stream belongs to one loop. At most one coroutine waits per direction: a second one would never be woken.
+// Destroying a waiting coroutine takes it off the stream; destroying the stream while somebody waits is a bug (the
+// owner of both is the same connection).
 #pragma once
 
 #include <sys/uio.h>
 
+#include <cassert>
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
@@ -46,6 +48,7 @@ class Stream {
    protected:
     ~Waiter() { detach(); }
     void attach(Waiter*& slot) noexcept {
+      assert(!slot && "two coroutines wait for the same direction of a stream");
       slot_ = &slot;
       slot = this;
     }
@@ -97,9 +100,10 @@ class Stream {
 
   void set_abort_listener(AbortListener* listener) noexcept { abort_listener_ = listener; }
 
-  // Ends a wait in either direction with that reason, at once, from the loop (never from inside the waiter).
-  void wake_reader(Wake wake) noexcept;
-  void wake_writer(Wake wake) noexcept;
+  // Ends a wait in either direction with that reason, at once, from the loop (never from inside the waiter). True if
+  // somebody waited: then everything may be gone by now, this stream included.
+  bool wake_reader(Wake wake) noexcept;
+  bool wake_writer(Wake wake) noexcept;
 
   // False only if a try_read() would surely not make progress; then readable() suspends.
   [[nodiscard]] bool may_read() const noexcept { return may_read_; }

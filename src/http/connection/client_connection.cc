@@ -30,12 +30,20 @@ Result<h1::Parse> ClientConnection::parse(Method request_method, ResponseHead& h
   return parsed;
 }
 
-Task<Result<void>> ClientConnection::receive_head(Method request_method, ResponseHead& head, Duration timeout) {
+void ClientConnection::set_head_deadline(MonoTime deadline) noexcept {
+  if (deadline == MonoTime::max()) {
+    deadline_.clear();
+  } else {
+    deadline_.set(deadline);
+  }
+}
+
+Task<Result<void>> ClientConnection::receive_head(Method request_method, ResponseHead& head, MonoTime deadline) {
   // An interim head is dropped when the next one is asked for.
   in_.consume(std::exchange(head_size_, 0));
   parser_.reset();
   head.headers.clear();
-  deadline_.set_after(timeout);
+  set_head_deadline(deadline);
   for (;;) {
     if (!in_.empty()) {
       Result<h1::Parse> parsed = parse(request_method, head);
@@ -56,12 +64,16 @@ Task<Result<void>> ClientConnection::receive_head(Method request_method, Respons
     }
   }
   deadline_.clear();
+  if (is_interim(head.status) && ++interim_heads_ > kMaxInterimHeads) {
+    co_return fail(Code::origin_malformed, Side::origin, "too many interim responses");
+  }
   co_return Result<void>();
 }
 
 bool ClientConnection::end_exchange() {
   head_size_ = 0;
   answering_ = false;
+  interim_heads_ = 0;
   parser_.reset();
   ++exchanges_;
   const bool whole = writer_.complete() && keep_alive_ && body_.end_message();

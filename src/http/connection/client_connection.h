@@ -16,6 +16,8 @@ struct ClientTimeouts {
 
 class ClientConnection {
  public:
+  static constexpr unsigned kMaxInterimHeads = 16;  // before one final head; more of them are no answer
+
   ClientConnection(Loop& loop, BufferPool& pool, std::unique_ptr<Stream> stream, ClientTimeouts timeouts);
   ClientConnection(const ClientConnection&) = delete;
   ClientConnection& operator=(const ClientConnection&) = delete;
@@ -25,14 +27,14 @@ class ClientConnection {
   [[nodiscard]] MessageWriter& writer() noexcept { return writer_; }
 
   // Reads the next head, interim or final; `head`'s views stay valid until the next receive_head() or end_exchange().
-  // Fails with origin_timeout after `timeout`, origin_closed (Retry::if_reused if no byte of any response came), or
-  // origin_malformed. Ends early with `cancelled` if interrupt() is called.
-  [[nodiscard]] Task<Result<void>> receive_head(Method request_method, ResponseHead& head, Duration timeout);
+  // Fails with origin_timeout at `deadline`, origin_closed (Retry::if_reused if no byte of any response came), or
+  // origin_malformed, also at one interim head too many. Ends early with `cancelled` if interrupt() is called.
+  [[nodiscard]] Task<Result<void>> receive_head(Method request_method, ResponseHead& head, MonoTime deadline);
   // The final response's body; after receive_head().
   [[nodiscard]] BodyReader& body() noexcept { return body_; }
 
-  // The deadline of receive_head(), moved by an upload that makes progress.
-  void extend_head_deadline(Duration timeout) noexcept { deadline_.set_after(timeout); }
+  // Moves the deadline of a receive_head() that waits; MonoTime::max() is none.
+  void set_head_deadline(MonoTime deadline) noexcept;
   void interrupt() noexcept { stream_->wake_reader(Wake::interrupted); }
 
   // True if the connection may carry another exchange: both messages complete, nothing unexpected received, the origin
@@ -63,6 +65,7 @@ class ClientConnection {
   std::size_t head_size_ = 0;  // of an interim head that is still in front of in_
   bool answering_ = false;     // a byte of the response, interim ones included, has come
   bool keep_alive_ = true;
+  unsigned interim_heads_ = 0;  // of this exchange
   unsigned exchanges_ = 0;
 };
 

@@ -108,7 +108,9 @@ Task<Result<void>> MessageWriter::send(std::span<const iovec> parts) {
   if (sent.status == IoStatus::error) return std::unexpected(failed(failure_.closed, sent.error));
   std::array<iovec, kParts> copy;  // NOLINT: filled below
   for (std::size_t i = 0; i < parts.size(); ++i) copy[i] = parts[i];
-  return send_rest(copy, parts.size(), sent.status == IoStatus::ok ? sent.bytes : 0);
+  const std::size_t done = sent.status == IoStatus::ok ? sent.bytes : 0;
+  taken(done);
+  return send_rest(copy, parts.size(), done);
 }
 
 Task<Result<void>> MessageWriter::send_rest(std::array<iovec, kParts> parts, std::size_t count, std::size_t done) {
@@ -122,6 +124,7 @@ Task<Result<void>> MessageWriter::send_rest(std::array<iovec, kParts> parts, std
     const IoResult sent = stream_.try_write({parts.data() + first, count - first});
     if (sent.status == IoStatus::ok) {
       done = sent.bytes;
+      taken(done);
       continue;
     }
     if (sent.status != IoStatus::would_block) co_return std::unexpected(failed(failure_.closed, sent.error));
@@ -129,10 +132,14 @@ Task<Result<void>> MessageWriter::send_rest(std::array<iovec, kParts> parts, std
     deadline.set_after(idle_);
     const Wake wake = co_await stream_.writable();
     if (wake == Wake::timed_out) co_return std::unexpected(failed(failure_.timed_out, 0));
-    if (wake != Wake::ready) co_return std::unexpected(failed(failure_.closed, 0));
+    if (wake == Wake::interrupted) {
+      std::size_t left = 0;
+      for (std::size_t i = first; i < count; ++i) left += parts[i].iov_len;
+      if (left == out_.size()) sending_ = false;  // nothing is lost: no part of a body was borrowed
+      co_return fail(Code::cancelled, Side::gateway);
+    }
   }
   sending_ = false;
-  out_.clear();
   co_return Result<void>();
 }
 

@@ -2,6 +2,7 @@
 // body bytes in one system call; the body is not copied.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <span>
@@ -17,6 +18,8 @@
 
 namespace postern::http {
 
+//
+// One coroutine at a time writes: the messages of a connection follow each other, interim heads included.
 class MessageWriter {
  public:
   struct Failure {
@@ -38,7 +41,11 @@ class MessageWriter {
   [[nodiscard]] Task<Result<void>> write(std::string_view bytes, End end);
   // Completes the message; `trailers` are sent with chunked framing only. Fails if a length was announced and not met.
   [[nodiscard]] Task<Result<void>> finish(const Headers& trailers);
+  // Sends what head() holds. If interrupt() ends the wait, the rest stays there and goes out in front of the next
+  // write: an interim head that was cut in two is completed first.
   [[nodiscard]] Task<Result<void>> flush();
+  // Ends a wait for the peer; the write fails with `cancelled`. True if somebody waited (Stream::wake_writer()).
+  bool interrupt() noexcept { return stream_.wake_writer(Wake::interrupted); }
 
   // True if the message has been taken by the stream to its last byte; not if a write of it failed or was cancelled.
   [[nodiscard]] bool complete() const noexcept { return complete_ && !sending_ && out_.empty(); }
@@ -49,6 +56,8 @@ class MessageWriter {
   static constexpr std::size_t kParts = 4;
   [[nodiscard]] Task<Result<void>> send(std::span<const iovec> parts);
   [[nodiscard]] Task<Result<void>> send_rest(std::array<iovec, kParts> parts, std::size_t count, std::size_t done);
+  // The peer took `bytes`; what of them was in front of a body is done with.
+  void taken(std::size_t bytes) noexcept { out_.consume(std::min(bytes, out_.size())); }
   [[nodiscard]] Error failed(Code code, int error) const;
 
   Loop& loop_;

@@ -66,7 +66,7 @@ class ServerConnection final : public Downstream, public ListNode, Stream::Abort
   [[nodiscard]] Task<Result<void>> finish(const Headers& trailers) override;
   void close_after_response() noexcept override { keep_alive_ = false; }
   [[nodiscard]] std::uint64_t sent() const noexcept override { return writer_.body_bytes(); }
-  void interrupt() noexcept override { stream_->wake_reader(Wake::interrupted); }
+  bool interrupt_write() noexcept override { return writer_.interrupt(); }
   [[nodiscard]] Stream& raw_stream() noexcept override { return *stream_; }
   [[nodiscard]] std::string_view raw_leftover() noexcept override { return body_.leftover(); }
 

@@ -527,7 +527,7 @@ TEST(ServerConnection, AWaitForTheBodyCanBeInterrupted) {
   Server server;
   server.start();
   server.far.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel");
-  server.connection->interrupt();
+  server.connection->raw_stream().wake_reader(Wake::interrupted);
   settle(server.loop);
   EXPECT_EQ(server.failure, "interrupted");
 }
