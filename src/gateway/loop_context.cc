@@ -13,7 +13,6 @@ void LoopOrigin::fetch(LoopContext& context) {
   fetched->endpoints = origin->state->endpoints();
   for (const auto& endpoint : *fetched->endpoints) fetched->pools.push_back(&context.pool_for(endpoint, *origin));
   view = std::move(fetched);
-  context.drop_unused_pools();
 }
 
 LoopContext::LoopContext(Loop& event_loop, Network& net, TaskSet::ErrorHandler& exception_handler,
@@ -52,12 +51,11 @@ void LoopContext::adopt(std::shared_ptr<const Snapshot> snapshot) {
   next->snapshot = std::move(snapshot);
   next->origins.reserve(next->snapshot->origins.size());
   for (const OriginPlan& plan : next->snapshot->origins) {
-    next->origins.emplace_back(plan, plan.origin->config.balance);
-    const auto endpoints = plan.origin->state->endpoints();
-    for (const auto& endpoint : *endpoints) pool_for(endpoint, *plan.origin).configure(plan.origin->config);
+    LoopOrigin& origin = next->origins.emplace_back(plan, plan.origin->config.balance);
+    origin.fetch(*this);
+    for (origins::EndpointPool* const pool : origin.view->pools) pool->configure(plan.origin->config);
   }
   current = std::move(next);
-  for (LoopOrigin& origin : current->origins) origin.refresh(*this);
   drop_unused_pools();
   end_old_generations();
 }
@@ -77,13 +75,15 @@ void LoopContext::drop_unused_pools() {
   for (auto& [endpoint, owned] : pools_) owned.listed = false;
   if (current) {
     for (const LoopOrigin& origin : current->origins) {
-      if (!origin.view) continue;
       for (const auto& endpoint : *origin.view->endpoints) pools_[endpoint.get()].listed = true;
     }
   }
   std::erase_if(pools_, [](const auto& entry) {
     const OwnedPool& owned = entry.second;
-    if (owned.listed) return false;
+    if (owned.listed) {
+      owned.pool->restore();
+      return false;
+    }
     owned.pool->retire();
     return owned.pool->endpoint().use_count() == 1;
   });

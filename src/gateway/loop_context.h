@@ -42,11 +42,7 @@ struct LoopOrigin {
   std::uint64_t version = 0;
 
   // Takes over what was published since the last time; one atomic load if nothing was.
-  void refresh(LoopContext& context) {
-    if (version != origin->state->version()) fetch(context);
-  }
-
- private:
+  void refresh(LoopContext& context);
   void fetch(LoopContext& context);
 };
 
@@ -101,5 +97,11 @@ struct LoopContext {
   std::int64_t date_second_ = -1;
   char date_[32]{};
 };
+
+inline void LoopOrigin::refresh(LoopContext& context) {
+  if (version == origin->state->version()) return;
+  fetch(context);
+  context.drop_unused_pools();
+}
 
 }  // namespace postern::gateway

@@ -75,6 +75,58 @@ TEST_F(Reload, an_unchanged_origin_keeps_its_connections_and_takes_over_new_sett
   EXPECT_TRUE(client.receive().starts_with("HTTP/1.1 504 "));
 }
 
+// The pools of all origins but the first were taken for unused while the views were made one after the other.
+TEST_F(Reload, every_origin_keeps_its_connections_not_only_the_first) {
+  const std::string names[] = {"a", "b", "c"};
+  const std::string addresses[] = {"127.0.0.1:9001", "127.0.0.1:9002", "127.0.0.1:9003"};
+  std::string config = "origins:\n";
+  for (int i = 0; i < 3; ++i) {
+    gateway.serve(addresses[i]);
+    config += "  " + names[i] + ": {url: \"http://" + addresses[i] + "\"}\n";
+  }
+  config += "routes:\n";
+  for (const std::string& name : names)
+    config += "  - {match: {path: /" + name + "}, origin: " + name + ", public: true}\n";
+  gateway.start(config);
+  Peer client = gateway.connect();
+  Peer origins[3];
+  const auto ask_all = [&] {
+    for (int i = 0; i < 3; ++i) {
+      client.send("GET /" + names[i] + " HTTP/1.1\r\nHost: a\r\n\r\n");
+      if (!origins[i]) origins[i] = gateway.accept(addresses[i]);
+      EXPECT_TRUE(origins[i].receive().starts_with("GET /" + names[i])) << "not on the connection that was there";
+      origins[i].send(kOk);
+      EXPECT_TRUE(client.receive().ends_with("ok"));
+      EXPECT_TRUE(origins[i].open()) << names[i];
+      EXPECT_EQ(gateway.endpoints(static_cast<std::size_t>(i))->front()->connections, 1u);
+    }
+  };
+  for (int i = 0; i < 3; ++i) ask_all();
+  // Nothing of them changes: the connections stay as they are.
+  gateway.start("drain: 5s\n" + config);
+  for (Peer& origin : origins) EXPECT_TRUE(origin.open());
+  for (int i = 0; i < 3; ++i) ask_all();
+}
+
+// An endpoint that another configuration does not have, but a request still uses, is the same endpoint when it returns.
+TEST_F(Reload, a_pool_that_is_listed_again_keeps_connections_again) {
+  start_simple();
+  Peer busy = gateway.connect();
+  busy.send(kGet);
+  Peer held = gateway.accept();
+  held.receive();
+  const auto state = gateway.snapshot().origins[0].origin->state;
+  const auto endpoints = state->endpoints();
+  state->publish(std::make_shared<origins::EndpointSet>());
+  Peer client = gateway.connect();
+  client.send(kGet);
+  EXPECT_TRUE(client.receive().starts_with("HTTP/1.1 502 ")) << "no address at the moment";
+  state->publish(endpoints);
+  Peer origin = idle_connection(client);
+  EXPECT_TRUE(origin.open()) << "kept for the next request";
+  EXPECT_EQ(endpoints->front()->connections, 2u);
+}
+
 TEST_F(Reload, a_change_of_identity_closes_idle_connections_at_once) {
   gateway.serve("127.0.0.1:9001");
   std::string before = with_secret("/s/a");

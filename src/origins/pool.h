@@ -72,6 +72,8 @@ class EndpointPool {
   void configure(const config::OriginConfig& origin);
   // No snapshot lists the endpoint any more: closes what is idle, and what comes back from now on.
   void retire() noexcept;
+  // It is listed again.
+  void restore() noexcept { retired_ = false; }
   void close_idle() noexcept;
   [[nodiscard]] std::size_t idle() const noexcept { return idle_count_; }
   [[nodiscard]] const std::shared_ptr<Endpoint>& endpoint() const noexcept { return endpoint_; }
