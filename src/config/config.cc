@@ -7,6 +7,7 @@
 #include "config/diagnostics.h"
 #include "config/schema.h"
 #include "config/yaml.h"
+#include "http/headers.h"
 
 namespace postern::config {
 namespace {
@@ -96,7 +97,7 @@ std::vector<std::string> reserved_headers(const Config& config) {
 
 std::string fold_header_name(std::string_view name) {
   std::string out(name);
-  for (char& c : out) c = c == '_' || c == '.' ? '-' : ascii_lower(c);
+  for (char& c : out) c = http::fold_name_byte(c);
   return out;
 }
 

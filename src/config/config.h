@@ -268,7 +268,7 @@ struct LoadInput {
 // Names of header fields that identity methods of any origin set, in the form of fold_header_name(); no policy may set,
 // rewrite or read from the client a field whose folded name is among them.
 [[nodiscard]] std::vector<std::string> reserved_headers(const Config& config);
-// Lower-case, '_' and '.' as '-': names that some origin could take for each other fold to the same text.
+// By http::fold_name_byte(): names that some origin could take for each other fold to the same text.
 [[nodiscard]] std::string fold_header_name(std::string_view name);
 
 // What a reload changes, one line each, in document order: "~ origins.orders.timeouts.connect: 5s -> 2s",

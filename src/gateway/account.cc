@@ -46,6 +46,7 @@ void Account::close() {
   if (error_) {
     record.error_code = info(error_->code()).id;
     record.error_side = error_->side();
+    record.error_detail = error_->detail();
   }
   record.user_agent = exchange_.request.headers.value(http::HeaderName::user_agent);
   record.referer = exchange_.request.headers.value(http::HeaderName::referer);

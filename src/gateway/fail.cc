@@ -17,7 +17,9 @@ std::string problem_body(const Error& error, std::string_view request_id) {
   json.field("status", code.status);
   json.field("code", code.id);
   if (!request_id.empty()) json.field("request_id", request_id);
-  if (error.side() == Side::client && !error.detail().empty()) json.field("detail", error.detail());
+  // Why a credential is not accepted is nobody's business but the operator's.
+  const bool shown = error.side() == Side::client && error.code() != Code::credentials_invalid;
+  if (shown && !error.detail().empty()) json.field("detail", error.detail());
   json.end_object();
   body += '\n';
   return body;

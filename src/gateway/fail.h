@@ -7,8 +7,8 @@
 
 namespace postern::gateway {
 
-// Fills exchange.local. The detail is shown only for errors of the client's own making; what an origin or the gateway
-// did wrong is in the log.
+// Fills exchange.local. The detail is shown only for errors of the client's own making, and not if a credential was
+// refused; everything is in the access log.
 void answer_with_problem(http::Exchange& exchange, const Error& error);
 
 // The same body for a connection that never became an exchange (over the connection limit), complete with head.

@@ -182,6 +182,15 @@ Result<void> Gateway::open_key_store(const config::Config& config) {
   Result<std::unique_ptr<store::KeyStore>> keys = store::KeyStore::open(options, options_.clock);
   if (!keys) return std::unexpected(std::move(keys.error()));
   key_store_ = std::move(*keys);
+  key_store_->on_change([&log = options_.log](const store::KeyStore::Status& status) {
+    if (!status.problem.empty()) {
+      log.error(status.available ? observe::Constant("the keys cannot be read; the last ones serve for a moment")
+                                 : observe::Constant("the keys cannot be read; nobody who needs one is let in"),
+                {observe::LogField::text("problem", status.problem)});
+    } else if (status.available) {
+      log.info("the keys can be read again");
+    }
+  });
   return {};
 }
 

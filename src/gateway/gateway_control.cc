@@ -1,4 +1,6 @@
 // The control listeners' answers: metrics, health, readiness, status, reload.
+#include <set>
+
 #include "base/json_writer.h"
 #include "gateway/gateway.h"
 
@@ -90,7 +92,7 @@ observe::Status Gateway::status() const {
   out.draining = draining_;
   const MonoTime now = loop_.now();
   for (const auto& worker : workers_) {
-    out.loops.push_back({worker->generation(), worker->connections(), 0});
+    out.loops.push_back({worker->generation(), worker->connections()});
   }
   for (const ListenerPlan& listener : snapshot_->listeners) {
     out.listeners.push_back({listener.config->address.text, "http", listener.open_connections->load()});
@@ -129,6 +131,14 @@ observe::Status Gateway::status() const {
     const store::KeyStore::Status keys = key_store_->status();
     out.store.state = keys.available ? observe::StoreState::ready : observe::StoreState::failing;
     out.store.keys = keys.keys;
+    out.store.problem = keys.problem;
+    out.store.fresh_at = out.now - (options_.clock.now() - keys.confirmed);
+    std::set<std::string_view> consumers;
+    const std::shared_ptr<const store::KeyIndex> index = key_store_->shared_index();
+    if (index) {
+      for (const store::KeyRecord& record : index->records()) consumers.insert(record.consumer.id);
+    }
+    out.store.consumers = consumers.size();
   }
   out.access_log_dropped = access_log_ ? access_log_->dropped() : 0;
   out.log_dropped = options_.log.dropped();

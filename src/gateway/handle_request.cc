@@ -60,7 +60,7 @@ Task<AfterResponse> handle_request(LoopContext& context, http::ServerConnection&
   begin_exchange(context, client, listener, exchange);
 
   // step 2: make the canonical target and take off what no client may send
-  if (accepted) accepted = canonicalize_request(context, snapshot, listener, client, exchange);
+  if (accepted) accepted = canonicalize_request(context, snapshot, listener, exchange);
 
   // step 3: find the route
   if (accepted) {

@@ -16,6 +16,7 @@ void count_strips(LoopContext& context, const http::StripCounts& counts) {
   add(StripReason::nominated, counts.nominated);
   add(StripReason::hop_by_hop, counts.hop_by_hop);
   add(StripReason::override, counts.override_headers);
+  add(StripReason::forwarding, counts.forwarding);
 }
 
 // A second copy could be what the origin believes while we judged the first.
@@ -24,6 +25,22 @@ Result<void> check_duplicates(const http::RequestHead& request) {
     return fail(Code::security_header_twice, Side::client, "Authorization");
   }
   return {};
+}
+
+// A preflight asks about another request (Fetch Standard, CORS-preflight fetch): the route of that one answers it, if
+// it has a cors policy. That policy answers or refuses every preflight, so OPTIONS goes no further.
+const RoutePlan* find_preflighted(const Snapshot& snapshot, const http::Exchange& exchange) {
+  const http::RequestHead& request = exchange.request;
+  const std::string_view method = request.headers.value(http::HeaderName::access_control_request_method);
+  if (request.method != http::Method::options || method.empty() || !request.headers.find(http::HeaderName::origin)) {
+    return nullptr;
+  }
+  route::Match match;
+  if (snapshot.router.lookup(exchange.target.host, exchange.target.path, method, match) != route::Lookup::found) {
+    return nullptr;
+  }
+  const RoutePlan& plan = snapshot.routes[match.value];
+  return plan.answers_preflights ? &plan : nullptr;
 }
 
 }  // namespace
@@ -45,7 +62,7 @@ void begin_exchange(LoopContext& context, const http::ServerConnection& client, 
 }
 
 Result<void> canonicalize_request(LoopContext& context, const Snapshot& snapshot, const ListenerPlan& listener,
-                                  const http::ServerConnection& client, http::Exchange& exchange) {
+                                  http::Exchange& exchange) {
   http::RequestHead& request = exchange.request;
   Result<void> method = check_method(request);
   if (!method) return method;
@@ -61,7 +78,6 @@ Result<void> canonicalize_request(LoopContext& context, const Snapshot& snapshot
   Result<http::UpgradeRequest> upgrade = http::strip_request(request, snapshot.reserved, counts);
   if (!upgrade) return std::unexpected(std::move(upgrade.error()));
   count_strips(context, counts);
-  static_cast<void>(client);
   switch (*upgrade) {
     case http::UpgradeRequest::none: return {};
     case http::UpgradeRequest::other: return fail(Code::upgrade_refused, Side::client, "only websocket");
@@ -95,6 +111,7 @@ Result<const RoutePlan*> find_route(const Snapshot& snapshot, http::Exchange& ex
     case route::Lookup::no_route: return fail(Code::no_route, Side::client);
     case route::Lookup::method_not_allowed: break;
   }
+  if (const RoutePlan* const plan = find_preflighted(snapshot, exchange)) return plan;
   // RFC 9110 15.5.6: a 405 says what would be allowed.
   exchange.local.headers.append("Allow", exchange.arena.copy(match.allow));
   return fail(Code::method_not_allowed, Side::client);
@@ -112,10 +129,13 @@ void prepare_forwarding(LoopContext& context, const origins::Origin& origin, con
                         const ListenerPlan& listener, http::Exchange& exchange) {
   http::StripCounts counts;
   http::strip_overrides(exchange.request.headers, origin.config.allow_headers, counts);
-  count_strips(context, counts);
+  if (origin.replaces_authorization) {
+    counts.reserved += static_cast<unsigned>(exchange.request.headers.remove_aliases_of("authorization"));
+  }
   const http::ForwardingFacts facts{client.peer().ip, exchange.target.authority(exchange.arena), listener.address.port,
                                     exchange.secure ? "https" : "http"};
-  http::rebuild_forwarding(exchange.request, facts, listener.trusted_proxies, exchange.arena);
+  counts.forwarding += http::rebuild_forwarding(exchange.request, facts, listener.trusted_proxies, exchange.arena);
+  count_strips(context, counts);
   exchange.request.headers.remove_aliases_of("x-request-id");
   exchange.request.headers.append(http::HeaderName::x_request_id, exchange.request_id);
 }

@@ -14,8 +14,7 @@ void begin_exchange(LoopContext& context, const http::ServerConnection& client, 
 // The canonical target; upgrade and method rules; removal of hop-by-hop fields, override headers and every alias of a
 // reserved header. Errors are the client's.
 [[nodiscard]] Result<void> canonicalize_request(LoopContext& context, const Snapshot& snapshot,
-                                                const ListenerPlan& listener, const http::ServerConnection& client,
-                                                http::Exchange& exchange);
+                                                const ListenerPlan& listener, http::Exchange& exchange);
 
 // CONNECT and TRACE are refused whatever the route.
 [[nodiscard]] Result<void> check_method(const http::RequestHead& request);

@@ -57,7 +57,7 @@ class Snapshot::Builder {
     build_listeners();
     build_origins();
     build_routes();
-    check_written_headers();
+    check_used_headers();
   }
 
  private:
@@ -126,11 +126,20 @@ class Snapshot::Builder {
                                                       std::move(state), identity_since);
       for (const auto& method : plan.origin->identity) {
         for (const std::string_view secret : method->secrets()) plan.origin->secrets.push_back(secret);
-        for (const std::string_view header : method->headers()) out_.reserved.add(header);
+        for (const std::string_view header : method->headers()) reserve(*plan.origin, header);
       }
       plan.metrics = services_.metrics.origin(out_.series_, backend.name, backend.endpoints.size());
       out_.origins.push_back(std::move(plan));
     }
+  }
+
+  // A client's copy goes before anybody sees it. But Authorization is a field of the client's own: it may be what a
+  // policy asks for, or meant for another origin, so it is taken off only on the way to the origin that it would
+  // confuse (prepare_forwarding()).
+  void reserve(origins::Origin& origin, std::string_view header) {
+    identity_headers_.add(header);
+    origin.replaces_authorization = origin.replaces_authorization || http::is_alias_of(header, "authorization");
+    if (!http::is_alias_of(header, "authorization")) out_.reserved.add(header);
   }
 
   // What the origin of that name has learned before, and its endpoints as far as they are known. Its connections go on
@@ -200,6 +209,7 @@ class Snapshot::Builder {
       for (const config::PolicyUse* const use : ordered_policies(route)) {
         if (const policies::Policy* const policy = policy_for(*use)) {
           plan.steps.push_back({policy, use, services_.metrics.policy(out_.series_, use->name)});
+          plan.answers_preflights = plan.answers_preflights || use->name == "cors";
         }
       }
       plan.metrics = services_.metrics.route(out_.series_, route.name);
@@ -223,17 +233,28 @@ class Snapshot::Builder {
     }
   }
 
-  // No policy may write what identity methods or other policies vouch for.
-  void check_written_headers() {
+  // No policy may write what identity methods or other policies vouch for; and none can read what is taken off before.
+  void check_used_headers() {
     for (const auto& [use, policy] : made_) {
       if (!policy) continue;
       for (const std::string_view header : policy->written_headers()) {
+        if (out_.reserved.contains(header) || identity_headers_.contains(header)) refuse_header(*use, header);
+      }
+      for (const std::string_view header : policy->reserved_headers()) {
+        if (identity_headers_.contains(header)) refuse_header(*use, header);
+      }
+      for (const std::string_view header : policy->read_headers()) {
         if (!out_.reserved.contains(header)) continue;
         diagnostics_.error(config::Problem::reserved_header, *use->options,
-                           "`" + std::string(header) + "` is reserved: the gateway vouches for it",
-                           "choose another name; identity headers are set by the origin's identity only");
+                           "`" + std::string(header) + "` is reserved: what clients send in it is removed unread",
+                           "choose another name for what clients send");
       }
     }
+  }
+  void refuse_header(const config::PolicyUse& use, std::string_view header) {
+    diagnostics_.error(config::Problem::reserved_header, *use.options,
+                       "`" + std::string(header) + "` is reserved: the gateway vouches for it",
+                       "choose another name; identity headers are set by the origin's identity only");
   }
 
   Snapshot& out_;
@@ -242,6 +263,7 @@ class Snapshot::Builder {
   config::Diagnostics& diagnostics_;
   std::map<const config::PolicyUse*, std::string> scopes_;
   std::map<const config::PolicyUse*, const policies::Policy*> made_;
+  http::ReservedNames identity_headers_;  // of all origins
 };
 
 std::shared_ptr<const Snapshot> Snapshot::build(std::shared_ptr<const config::Config> loaded, const Services& services,

@@ -28,8 +28,9 @@ struct PolicyStep {
 
 struct RoutePlan {
   const config::RouteConfig* config = nullptr;
-  int origin = -1;                // index into Snapshot::origins; -1: the route answers by itself
-  std::vector<PolicyStep> steps;  // inbound in this order, outbound in reverse
+  int origin = -1;                  // index into Snapshot::origins; -1: the route answers by itself
+  bool answers_preflights = false;  // has a cors policy: it does not matter whether OPTIONS is among the methods
+  std::vector<PolicyStep> steps;    // inbound in this order, outbound in reverse
   observe::RouteMetrics metrics;
 };
 

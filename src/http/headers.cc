@@ -88,8 +88,6 @@ constexpr auto kFolded = [] {
   return names;
 }();
 
-constexpr char fold_alias(char c) noexcept { return c == '_' || c == '.' ? '-' : ascii_lower(c); }
-
 }  // namespace
 
 HeaderName lookup_header_name(std::string_view name) noexcept {
@@ -106,7 +104,7 @@ std::string_view header_text(HeaderName name) noexcept {
 
 bool is_alias_of_same_size(std::string_view candidate, std::string_view name) noexcept {
   for (std::size_t i = 0; i < name.size(); ++i) {
-    if (fold_alias(candidate[i]) != fold_alias(name[i])) return false;
+    if (fold_name_byte(candidate[i]) != fold_name_byte(name[i])) return false;
   }
   return true;
 }

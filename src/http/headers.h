@@ -23,8 +23,14 @@ enum class HeaderName : std::uint8_t {
 // Lower-case text; "" for other.
 [[nodiscard]] std::string_view header_text(HeaderName name) noexcept;
 
-// True if an origin could read `candidate` as `name`: equal after folding case and mapping '_' and '.' to '-'
-// (CGI, WSGI and several frameworks do that). Used for every header that the gateway vouches for.
+// What origins make of a byte of a field name when they turn it into a variable: CGI knows only letters, digits and '_'
+// (RFC 3875 4.1.18), and servers map '-', '.', '+', '!' and every other tchar to it. Here '-' stands for all of them.
+[[nodiscard]] constexpr char fold_name_byte(char c) noexcept {
+  if (c >= 'A' && c <= 'Z') return static_cast<char>(c + ('a' - 'A'));
+  return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ? c : '-';
+}
+// True if an origin could read `candidate` as `name`: the same bytes after folding. Used for every header that the
+// gateway vouches for.
 [[nodiscard]] bool is_alias_of_same_size(std::string_view candidate, std::string_view name) noexcept;
 [[nodiscard]] inline bool is_alias_of(std::string_view candidate, std::string_view name) noexcept {
   return candidate.size() == name.size() && is_alias_of_same_size(candidate, name);

@@ -75,13 +75,13 @@ TEST(Headers, NoOtherNameIsTakenForAKnownOne) {
 
 // CVE-2025-64484: X_Forwarded_User was another field for the proxy and the same for the application behind it.
 TEST(Headers, AliasesAreWhatAnOriginCouldReadAsTheName) {
-  for (const char* alias :
-       {"X-Secret-Key", "x-secret-key", "X_Secret_Key", "X.Secret.Key", "x_SECRET.key", "X-Secret_Key"}) {
+  for (const char* alias : {"X-Secret-Key", "x-secret-key", "X_Secret_Key", "X.Secret.Key", "x_SECRET.key",
+                            "X-Secret_Key", "X~Secret~Key", "X+Secret!Key", "X|Secret^key"}) {
     EXPECT_TRUE(is_alias_of(alias, "X-Secret-Key")) << alias;
     EXPECT_TRUE(is_alias_of("X-Secret-Key", alias)) << alias;
   }
-  for (const char* other : {"", "X-Secret-Ke", "X-Secret-Keyy", "XSecretKey", "X--Secret-Key", "X Secret Key",
-                            "X~Secret~Key", "X-Secret-K\xc5"}) {
+  for (const char* other :
+       {"", "X-Secret-Ke", "X-Secret-Keyy", "XSecretKey", "X--Secret-Key", "X-Secret-K\xc5", "X0Secret0Key"}) {
     EXPECT_FALSE(is_alias_of(other, "X-Secret-Key")) << other;
   }
 }

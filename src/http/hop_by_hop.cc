@@ -8,8 +8,6 @@
 namespace postern::http {
 namespace {
 
-constexpr char fold(char c) noexcept { return c == '_' || c == '.' ? '-' : ascii_lower(c); }
-
 constexpr std::uint64_t length_bit(std::size_t size) noexcept {
   return std::uint64_t{1} << std::min<std::size_t>(size, 63);
 }
@@ -68,7 +66,7 @@ bool is_option(std::string_view name) noexcept {
 
 void ReservedNames::add(std::string_view name) {
   std::string folded(name);
-  for (char& c : folded) c = fold(c);
+  for (char& c : folded) c = fold_name_byte(c);
   if (contains(folded)) return;
   lengths_ |= length_bit(folded.size());
   names_.push_back(std::move(folded));

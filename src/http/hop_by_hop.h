@@ -12,13 +12,13 @@
 
 namespace postern::http {
 
-// Names that the gateway vouches for, looked up with all their aliases ('_', '.', case). Built once per snapshot.
+// Names that the gateway vouches for, looked up with all their aliases (separators, case). Built once per snapshot.
 class ReservedNames {
  public:
   void add(std::string_view name);
   [[nodiscard]] bool contains(std::string_view name) const noexcept;
   [[nodiscard]] bool empty() const noexcept { return names_.empty(); }
-  // Folded: lower-case, '-' for '_' and '.'.
+  // Folded: http::fold_name_byte().
   [[nodiscard]] const std::vector<std::string>& names() const noexcept { return names_; }
 
  private:

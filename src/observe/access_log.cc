@@ -17,6 +17,7 @@ constexpr std::size_t kMaxQuery = 1024;
 constexpr std::size_t kMaxProtocol = 16;
 constexpr std::size_t kMaxName = 256;  // route, consumer, origin: from the configuration or the store
 constexpr std::size_t kMaxErrorCode = 16;
+constexpr std::size_t kMaxErrorDetail = 200;
 constexpr std::size_t kMaxUserAgent = 512;
 constexpr std::size_t kMaxReferer = 512;
 constexpr std::size_t kMaxParameterName = 64;
@@ -25,8 +26,9 @@ constexpr std::size_t kMaxFlag = 16;
 // Keys, quotes, numbers and the "…" of all fields together.
 constexpr std::size_t kFixedBytes = 1024;
 constexpr std::size_t kMaxLine =
-    kFixedBytes + kEscapeGrowth * (kMaxRequestId + kMaxClient + kMaxMethod + kMaxHost + kMaxPath + kMaxQuery +
-                                   kMaxProtocol + 3 * kMaxName + kMaxErrorCode + kMaxUserAgent + kMaxReferer);
+    kFixedBytes +
+    kEscapeGrowth * (kMaxRequestId + kMaxClient + kMaxMethod + kMaxHost + kMaxPath + kMaxQuery + kMaxProtocol +
+                     3 * kMaxName + kMaxErrorCode + kMaxErrorDetail + kMaxUserAgent + kMaxReferer);
 static_assert(kMaxLine <= Block::kBytes);
 
 constexpr std::string_view kEllipsis = "\xE2\x80\xA6";  // the only bytes over 0x7F in a line, and they are ours
@@ -40,8 +42,8 @@ std::size_t bound(const AccessRecord& record) noexcept {
                            clipped(record.path, kMaxPath) + clipped(record.query, kMaxQuery) +
                            clipped(record.protocol, kMaxProtocol) + clipped(record.route, kMaxName) +
                            clipped(record.consumer, kMaxName) + clipped(record.origin, kMaxName) +
-                           clipped(record.error_code, kMaxErrorCode) + clipped(record.user_agent, kMaxUserAgent) +
-                           clipped(record.referer, kMaxReferer);
+                           clipped(record.error_code, kMaxErrorCode) + clipped(record.error_detail, kMaxErrorDetail) +
+                           clipped(record.user_agent, kMaxUserAgent) + clipped(record.referer, kMaxReferer);
   return kFixedBytes + kEscapeGrowth * text;
 }
 
@@ -89,11 +91,11 @@ char* put_error(char* out, const AccessRecord& record) noexcept {
   if (record.error_code.empty()) return out;
   out = put_field(out, ",\"error_code\":\"", record.error_code, kMaxErrorCode);
   switch (record.error_side) {
-    case Side::client: return put(out, ",\"error_side\":\"client\"");
-    case Side::origin: return put(out, ",\"error_side\":\"origin\"");
-    case Side::gateway: return put(out, ",\"error_side\":\"gateway\"");
+    case Side::client: out = put(out, ",\"error_side\":\"client\""); break;
+    case Side::origin: out = put(out, ",\"error_side\":\"origin\""); break;
+    case Side::gateway: out = put(out, ",\"error_side\":\"gateway\""); break;
   }
-  return out;
+  return put_field(out, ",\"error_detail\":\"", record.error_detail, kMaxErrorDetail);
 }
 
 // A long name is none: it may be a value that happens to hold '='. So may what stands before "==", the end of base64.

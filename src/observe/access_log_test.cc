@@ -105,6 +105,7 @@ AccessRecord usual_record() {
           .bytes_out = 1234,
           .error_code = {},
           .error_side = Side::gateway,
+          .error_detail = {},
           .user_agent = "curl/8.0",
           .referer = "https://user:pass@shop.example/cart?session=1"};
 }
@@ -128,10 +129,12 @@ TEST_F(AccessLogTest, LeavesOutWhatThereIsNot) {
   record.status = 400;
   record.error_code = "PST-R001";
   record.error_side = Side::client;
+  record.error_detail = "key pst_4XbQ9sLm is \"revoked\"";
   EXPECT_EQ(line_of(record),
             "{\"time\":\"1970-01-01T00:00:00.000Z\",\"request_id\":\"r\",\"client\":\"::1\",\"method\":\"GET\","
             "\"protocol\":\"HTTP/1.0\",\"status\":400,\"duration_ms\":0.000,\"bytes_in\":0,\"bytes_out\":0,"
-            "\"error_code\":\"PST-R001\",\"error_side\":\"client\"}\n");
+            "\"error_code\":\"PST-R001\",\"error_side\":\"client\","
+            "\"error_detail\":\"key pst_4XbQ9sLm is \\\"revoked\\\"\"}\n");
 }
 
 TEST_F(AccessLogTest, QueryValuesAreKeptOnlyWhenAskedFor) {
@@ -245,9 +248,9 @@ TEST_F(AccessLogTest, HostileBytesStayInsideTheirString) {
 TEST_F(AccessLogTest, TheLongestLineFitsABlock) {
   const std::string worst(100'000, '\x01');
   AccessRecord record = usual_record();
-  for (std::string_view* const field :
-       {&record.request_id, &record.client, &record.method, &record.host, &record.path, &record.query, &record.protocol,
-        &record.route, &record.consumer, &record.origin, &record.error_code, &record.user_agent}) {
+  for (std::string_view* const field : {&record.request_id, &record.client, &record.method, &record.host, &record.path,
+                                        &record.query, &record.protocol, &record.route, &record.consumer,
+                                        &record.origin, &record.error_code, &record.error_detail, &record.user_agent}) {
     *field = worst;
   }
   const std::string referer = "https://" + worst;

@@ -54,7 +54,6 @@ void origins_json(JsonBuilder& json, const Status& status, Audience audience) {
       json.text("state", text_of(endpoint.state));
       time_if(json, "until", endpoint.until);
       json.number("ejections", endpoint.ejections).number("active", endpoint.active);
-      text_if(json, "last_error", endpoint.last_error);
       json.end_object();
     }
     json.end_array().end_object();
@@ -66,7 +65,7 @@ void gateway_json(JsonBuilder& json, const Status& status, Audience audience) {
   json.begin_array("loops");
   for (const LoopStatus& loop : status.loops) {
     json.begin_object().number("generation", loop.generation).number("connections", loop.connections);
-    json.number("requests", loop.requests).end_object();
+    json.end_object();
   }
   json.end_array().begin_array("listeners");
   for (const ListenerStatus& listener : status.listeners) {
@@ -80,7 +79,7 @@ void gateway_json(JsonBuilder& json, const Status& status, Audience audience) {
   json.end_object().begin_object("store").text("state", text_of(status.store.state));
   json.number("consumers", status.store.consumers).number("keys", status.store.keys);
   time_if(json, "fresh_at", status.store.fresh_at);
-  text_if(json, "last_error", status.store.last_error);
+  if (audience == Audience::admin) text_if(json, "problem", status.store.problem);
   json.end_object();
 }
 
@@ -145,7 +144,7 @@ void gateway_text(std::string& out, const Status& status, Audience audience) {
   for (std::size_t i = 0; i < status.loops.size(); ++i) {
     const LoopStatus& loop = status.loops[i];
     out += "loop " + std::to_string(i) + ": generation " + std::to_string(loop.generation) + ", " +
-           std::to_string(loop.connections) + " connections, " + std::to_string(loop.requests) + " requests\n";
+           std::to_string(loop.connections) + " connections\n";
   }
   for (std::size_t i = 0; i < status.listeners.size(); ++i) {
     const ListenerStatus& listener = status.listeners[i];
@@ -169,7 +168,6 @@ void origins_text(std::string& out, const Status& status, Audience audience) {
       out += ": " + std::string(text_of(endpoint.state));
       if (endpoint.until) out += " until " + when_text(*endpoint.until, status.now);
       out += ", " + std::to_string(endpoint.active) + " active, " + std::to_string(endpoint.ejections) + " ejections";
-      if (!endpoint.last_error.empty()) out += ", last error " + shown(endpoint.last_error);
       out += '\n';
     }
   }
@@ -181,7 +179,7 @@ void trust_text(std::string& out, const Status& status, Audience audience) {
     out += ", " + std::to_string(status.store.consumers) + " consumers, " + std::to_string(status.store.keys) + " keys";
     if (status.store.fresh_at) out += ", read " + when_text(*status.store.fresh_at, status.now);
   }
-  if (!status.store.last_error.empty()) out += ", last error " + shown(status.store.last_error);
+  if (audience == Audience::admin && !status.store.problem.empty()) out += ": " + shown(status.store.problem);
   out += '\n';
   for (const CredentialStatus& credential : status.credentials) {
     out += "credential " + shown(credential.origin) + " " + shown(credential.method) + ":";

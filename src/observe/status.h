@@ -20,7 +20,6 @@ enum class Audience : std::uint8_t { admin, observe };
 struct LoopStatus {
   std::uint64_t generation = 0;  // of the configuration this loop works with
   std::uint64_t connections = 0;
-  std::uint64_t requests = 0;  // in flight
 };
 
 struct ListenerStatus {
@@ -42,7 +41,6 @@ struct EndpointStatus {
   std::optional<WallTime> until;  // of an ejection
   std::uint64_t ejections = 0;    // since start
   std::uint64_t active = 0;       // requests in flight
-  std::string last_error;         // stable code, "" if none: "PST-U001"
 };
 
 struct OriginStatus {
@@ -65,7 +63,7 @@ struct StoreStatus {
   std::uint64_t consumers = 0;
   std::uint64_t keys = 0;
   std::optional<WallTime> fresh_at;  // when it was last read with success
-  std::string last_error;            // stable code
+  std::string problem;               // admin only: why the last look failed; "" if it did not
 };
 
 struct InsecureStatus {

@@ -68,7 +68,8 @@ struct Origin {
   std::vector<std::unique_ptr<identity::IdentityMethod>> identity;
   std::vector<std::string_view> secrets;  // of all identity methods, for the reflection guard
   std::shared_ptr<OriginState> state;
-  std::uint64_t generation = 0;  // of the snapshot that brought the present identity
+  std::uint64_t generation = 0;         // of the snapshot that brought the present identity
+  bool replaces_authorization = false;  // an identity method sets Authorization: the client's own goes before that
 
   // False after the date of `insecure: {until}`: the exception has ended, and nothing is sent any more.
   [[nodiscard]] bool usable(WallTime now) const noexcept { return !config.insecure || now < config.insecure->until; }

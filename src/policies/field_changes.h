@@ -25,7 +25,7 @@ class FieldChanges {
   [[nodiscard]] static std::optional<FieldChanges> parse_fields(const config::Node& fields, Direction direction,
                                                                 config::Diagnostics& diagnostics);
 
-  // On requests, removing takes all aliases off ('_' and '.' for '-'): an origin could read them as the same field.
+  // On requests, removing takes all aliases off (http::fold_name_byte()): an origin could read them as the same field.
   void apply(http::Headers& headers, http::Exchange& exchange) const;
   [[nodiscard]] std::vector<std::string_view> names() const;
 

@@ -23,7 +23,7 @@ enum class Direction : std::uint8_t { request, response };
 
 // Why no policy may write or remove `name`: "" if it may. Refused are hop-by-hop and framing fields, Host, and on
 // requests what the gateway itself vouches for (Via, Forwarded, X-Forwarded-*, X-Request-Id, handshake fields), in
-// every spelling that an origin could take for them ('_', '.', case).
+// every spelling that an origin could take for them (separators, case).
 [[nodiscard]] std::string_view why_forbidden(std::string_view name, Direction direction) noexcept;
 
 // Both rules, reported at the key or the value. True if the name can be used.

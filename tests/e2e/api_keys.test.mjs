@@ -172,9 +172,14 @@ test('a fault of the store closes the door and says so', async (t) => {
     const response = await withKey(key);
     assert.equal(response.problem().code, 'PST-P503');
     assert.notEqual((await gateway.observe('/readyz')).status, 200);
+    assert.match(gateway.process.stderr, /keys cannot be read.*consumers\.yaml/);
+    const { store } = JSON.parse((await gateway.postern('status', '--json')).stdout);
+    assert.equal(store.state, 'failing');
+    assert.match(store.problem, /consumers\.yaml/);
     writeFileSync(file, before);
     await until('recovery by itself', async () => (await withKey(key)).status === 200, 10_000);
     await until('readiness', async () => (await gateway.observe('/readyz')).status === 200);
+    assert.match(gateway.process.stderr, /keys can be read again/);
   });
   await t.test('a database that is gone', async () => {
     const database = path.join(gateway.directory, 'keys.db');

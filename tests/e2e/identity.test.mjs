@@ -23,9 +23,14 @@ before(async () => {
     origins: {
       ...Object.fromEntries(Object.entries(origins).map(([name, { url }]) => [name, { url, identity }])),
       socket: { url: recorder.url, host: 'socket.internal', identity },
+      other: { url: recorder.url, identity },
+      keyed: { url: recorder.url, identity: [{ shared_secret: { header: 'Authorization', prefix: 'bearer', value: '${env:BEARER_SECRET}' } }], policies: [{ api_key: { bearer: true } }] },
       bearer: { url: recorder.url, host: 'preserve', identity: [{ shared_secret: { header: 'Authorization', prefix: 'bearer', value: '${env:BEARER_SECRET}' } }] },
     },
-    routes: [...Object.keys(origins), 'socket', 'bearer'].map((name) => ({ match: { path: `/${name}/*` }, origin: name, public: true })),
+    routes: [
+      ...[...Object.keys(origins), 'socket', 'bearer', 'other'].map((name) => ({ match: { path: `/${name}/*` }, origin: name, public: true })),
+      { match: { path: '/keyed/*' }, origin: 'keyed' },
+    ],
   }, { env: { BEARER_SECRET: 'bearer-secret-0123456789abcdef' } });
 });
 
@@ -59,6 +64,26 @@ test('as a bearer token, in place of what the client sent', async () => {
   assert.equal((await exchange(gateway.port, request('/bearer/x', { headers: ['Authorization: Basic Zm9vOmJhcg=='] }))).status, 200);
   assert.equal(recorder.last().head.get('authorization'), 'Bearer bearer-secret-0123456789abcdef');
   assert.equal(recorder.last().head.get('host'), 'api.test');
+});
+
+test('Authorization as identity of one origin takes it from no other origin, and from no policy', async (t) => {
+  await t.test('another origin gets what the client sent', async () => {
+    recorder.reset();
+    assert.equal((await exchange(gateway.port, request('/other/x', { headers: ['Authorization: Basic Zm9vOmJhcg=='] }))).status, 200);
+    assert.equal(recorder.last().head.get('authorization'), 'Basic Zm9vOmJhcg==');
+  });
+  await t.test('a key that comes in it is seen, and does not go on', async () => {
+    const key = await gateway.createKey('somebody');
+    recorder.reset();
+    assert.equal((await exchange(gateway.port, request('/keyed/x', { headers: [`Authorization: Bearer ${key}`] }))).status, 200);
+    assert.deepEqual(recorder.last().head.all('authorization'), ['Bearer bearer-secret-0123456789abcdef']);
+    assert.equal((await exchange(gateway.port, request('/keyed/x', { headers: ['Authorization: Bearer bearer-secret-0123456789abcdef'] }))).status, 401);
+  });
+  await t.test('no spelling of it reaches the origin', async () => {
+    recorder.reset();
+    await exchange(gateway.port, request('/bearer/x', { headers: ['AUTHORIZATION: Bearer forged'] }));
+    assert.deepEqual(recorder.last().head.all('authorization'), ['Bearer bearer-secret-0123456789abcdef']);
+  });
 });
 
 test('a secret that changes at its time, and by its file', async (t) => {

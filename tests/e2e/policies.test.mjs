@@ -25,6 +25,8 @@ before(async () => {
       route('/rewrite/*', [{ rewrite: { strip_prefix: '/rewrite', add_prefix: '/v2' } }]),
       route('/fixed', [{ rewrite: { path: '/other' } }]),
       route('/cors', [{ cors: { origins: ['https://app.test', 'https://*.wild.test'], methods: ['GET', 'PUT'], headers: ['X-API-Key'], expose: ['X-Inner'], credentials: true, max_age: '10m' } }]),
+      { ...route('/cors-methods', [{ cors: { origins: ['https://app.test'], methods: ['GET', 'PUT'] } }]), match: { path: '/cors-methods', methods: ['GET', 'PUT'] } },
+      { ...route('/no-cors', []), match: { path: '/no-cors', methods: ['GET', 'PUT'] } },
       route('/cors-any', [{ cors: { origins: ['*'] } }]),
       { match: { path: '/respond' }, respond: { status: 418, body: '{"tea":true}', content_type: 'application/json', headers: { 'X-Tea': 'yes' } }, public: true },
       { match: { path: '/redirect/*' }, redirect: { to: 'https://new.test${path}${query}', strip_prefix: '/redirect', status: 308 }, public: true },
@@ -68,7 +70,8 @@ test('rate_limit', async (t) => {
 test('ip_filter', async (t) => {
   const cases = [
     ['/allow', '10.1.2.3', 200], ['/allow', '10.9.1.1', 403], ['/allow', '192.0.2.1', 403], ['/allow', '2001:db8::1', 200], ['/allow', '2001:db9::1', 403], ['/allow', '::ffff:10.1.2.3', 200],
-    ['/deny', '203.0.113.200', 403], ['/deny', '203.0.114.1', 200], ['/deny', '::ffff:203.0.113.1', 403],
+    ['/allow', '10.1.2.3:4711', 200], ['/allow', '[2001:db8::1]:99', 200], ['/allow', '192.0.2.1:4711', 403], ['/allow', 'unknown', 403], ['/allow', '_hidden', 403],
+    ['/deny', '203.0.113.9:80', 403], ['/deny', 'unknown', 403], ['/deny', '203.0.113.200', 403], ['/deny', '203.0.114.1', 200], ['/deny', '::ffff:203.0.113.1', 403],
   ];
   for (const [target, address, status] of cases) {
     await t.test(`${target} from ${address}`, async () => {
@@ -144,6 +147,19 @@ test('cors', async (t) => {
     assert.equal(response.get('access-control-allow-credentials'), 'true');
     assert.equal(response.get('access-control-max-age'), '600');
     assert.match(response.all('vary').join(','), /origin/i);
+    assert.deepEqual(origin.requests, []);
+  });
+  await t.test('also where the route lists its methods and OPTIONS is none of them', async () => {
+    const allowed = await preflight('/cors-methods', 'https://app.test', 'PUT');
+    assert.equal(allowed.status, 204);
+    assert.equal(allowed.get('access-control-allow-origin'), 'https://app.test');
+    assert.equal((await preflight('/cors-methods', 'https://evil.test', 'PUT')).status, 403);
+    // What is no preflight, asks about another method, or has no cors policy is an ordinary OPTIONS.
+    origin.reset();
+    assert.equal((await send('/cors-methods', { method: 'OPTIONS' })).status, 405);
+    assert.equal((await send('/cors-methods', { method: 'OPTIONS', headers: ['Access-Control-Request-Method: PUT'] })).status, 405);
+    assert.equal((await preflight('/cors-methods', 'https://app.test', 'DELETE')).status, 405);
+    assert.equal((await preflight('/no-cors', 'https://app.test', 'PUT')).status, 405);
     assert.deepEqual(origin.requests, []);
   });
   const foreign = ['https://evil.test', 'https://app.test.evil.test', 'https://evilapp.test', 'http://app.test', 'https://app.test:8443', 'null', 'https://wild.test', 'https://a.wild.test.evil.test', 'https://APP.test/'];

@@ -98,6 +98,15 @@ class ApiKey final : public Policy {
     return names;
   }
 
+  [[nodiscard]] std::vector<std::string_view> read_headers() const override {
+    switch (options_.source) {
+      case Source::header: return {options_.name};
+      case Source::bearer: return {"authorization"};
+      case Source::query: return {};
+    }
+    return {};
+  }
+
  private:
   template <typename Visit>
   void for_each_identity_header(Visit&& visit) const {

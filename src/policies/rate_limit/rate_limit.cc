@@ -71,6 +71,10 @@ class RateLimit final : public Policy {
     return Result<Flow>(fail(Code::rate_limited, Side::client));
   }
 
+  [[nodiscard]] std::vector<std::string_view> read_headers() const override {
+    return by_ == By::header ? std::vector<std::string_view>{header_} : std::vector<std::string_view>{};
+  }
+
  private:
   [[nodiscard]] std::uint64_t by_address(const Exchange& exchange) const noexcept {
     const IpAddress& address = exchange.client_address;
