@@ -21,6 +21,7 @@ class Account {
   Account& operator=(const Account&) = delete;
   ~Account() { close(); }
 
+  void unmatched(const observe::RouteMetrics& metrics) noexcept { metrics_ = &metrics; }
   void route(const RoutePlan& plan) noexcept {
     route_ = &plan;
     metrics_ = &plan.metrics;

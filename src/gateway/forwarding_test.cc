@@ -1,5 +1,6 @@
 // A request's way through the whole gateway and back, byte for byte.
 #include "gateway/test_support.h"
+#include "platform/turn_budget.h"
 
 namespace postern::gateway {
 namespace {
@@ -181,6 +182,81 @@ TEST_F(Forwarding, trailers_pass_in_both_directions_without_reserved_names) {
   const std::string answer = client.receive();
   EXPECT_TRUE(answer.ends_with("2\r\nok\r\n0\r\nX-Sum: 2\r\n\r\n")) << answer;
   EXPECT_EQ(gateway.metric("postern_reflections_total"), 1);
+}
+
+// What an origin merges into the head (RFC 9110 6.5) must not say what the head was cleared of.
+TEST_F(Forwarding, a_request_trailer_says_nothing_that_a_field_of_the_head_may_not) {
+  start_simple("", "policies: [{request_headers: {set: {X-Tenant: acme}, remove: [X-Debug]}}]\n");
+  Peer client = gateway.connect();
+  client.send(
+      "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n"
+      "X_Forwarded_For: 6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\nX-Forwarded-Prefix: /admin\r\nx!forwarded!proto: https\r\n"
+      "X-HTTP-Method-Override: DELETE\r\nX-Original-URL: /admin\r\nX-Request-Id: forged\r\nx_request_id: forged\r\n"
+      "Content_Length: 3\r\nx.tenant: evil\r\nX-Debug: 1\r\nX~Secret: forged\r\nX-Sum: 1\r\n\r\n");
+  Peer origin = gateway.accept();
+  const std::string got = origin.receive();
+  EXPECT_TRUE(got.ends_with("1\r\nx\r\n0\r\nX-Sum: 1\r\n\r\n")) << got;
+  EXPECT_EQ(gateway.metric("postern_header_strips_total", "reason=\"override\""), 2);
+  EXPECT_EQ(gateway.metric("postern_header_strips_total", "reason=\"forwarding\""), 6);
+  EXPECT_EQ(gateway.metric("postern_header_strips_total", "reason=\"reserved\""), 3);
+}
+
+TEST_F(Forwarding, the_reason_phrase_of_an_origin_reaches_nobody) {
+  start_simple();
+  Peer client = gateway.connect();
+  client.send(kGet);
+  Peer origin = gateway.accept();
+  origin.receive();
+  origin.send("HTTP/1.1 103 0123456789abcdef-A-secret\r\n\r\n");
+  EXPECT_EQ(client.receive(), "HTTP/1.1 103 Early Hints\r\n\r\n");
+  origin.send("HTTP/1.1 422 0123456789abcdef-A-secret\r\nContent-Length: 0\r\n\r\n");
+  EXPECT_TRUE(client.receive().starts_with("HTTP/1.1 422 Unprocessable Content\r\n"));
+}
+
+TEST_F(Forwarding, a_request_that_cannot_be_parsed_takes_nothing_from_the_one_before) {
+  start_simple();
+  Peer client = gateway.connect();
+  Peer origin;
+  forwarded(client, "HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", origin);
+  origin.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n");
+  client.receive();
+  client.send("GET / HTTP/1.1\r\nHost a\r\n\r\n");
+  const std::string answer = client.receive();
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 400 ")) << answer;
+  EXPECT_TRUE(answer.ends_with("}\n")) << "not the answer to a HEAD: " << answer;
+  const std::vector<std::string> records = gateway.records(2);
+  EXPECT_NE(records[0].find("\"bytes_in\":5"), std::string::npos) << records[0];
+  EXPECT_EQ(records[1].find("\"bytes_in\":5"), std::string::npos) << records[1];
+}
+
+// A peer that always has more, and somebody who always takes it: the loop gets its turns nevertheless.
+TEST(Turns, nobody_keeps_the_loop_to_himself) {
+  TestGateway gateway({.capacity = 64 * 1024 * 1024});
+  gateway.serve("127.0.0.1:9001");
+  gateway.start(
+      "limits: {max_body_size: unlimited}\norigins: {main: {url: \"http://127.0.0.1:9001\"}}\nroutes:\n"
+      "  - {match: {path: /local}, respond: {status: 204}, public: true}\n"
+      "  - {match: {path: /*}, origin: main, public: true}\n");
+  const auto turns = [&](const auto& work) {
+    const std::uint64_t before = gateway.loop().turn_number();
+    work();
+    settle(gateway.loop());
+    return gateway.loop().turn_number() - before;
+  };
+  constexpr std::size_t kSize = 16 * 1024 * 1024;
+  const std::string length = "Content-Length: " + std::to_string(kSize) + "\r\n\r\n";
+  const std::string body(kSize, 'x');
+  Peer client = gateway.connect();
+  client.send("POST / HTTP/1.1\r\nHost: a\r\n" + length);
+  Peer origin = gateway.accept();
+  EXPECT_GE(turns([&] { client.send(body); }), kSize / TurnBudget::kBytes);
+  EXPECT_GE(origin.receive().size(), kSize);
+  origin.send("HTTP/1.1 200 OK\r\n" + length);
+  EXPECT_GE(turns([&] { origin.send(body); }), kSize / TurnBudget::kBytes);
+  EXPECT_GE(client.receive().size(), kSize);
+  std::string requests;
+  for (int i = 0; i < 2000; ++i) requests += "GET /local HTTP/1.1\r\nHost: a\r\n\r\n";
+  EXPECT_GE(turns([&] { client.send(requests); }), 2000 * TurnBudget::kStep / TurnBudget::kBytes);
 }
 
 TEST_F(Forwarding, the_secret_never_comes_back_in_a_head_an_interim_head_or_a_trailer) {

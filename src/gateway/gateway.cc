@@ -20,6 +20,8 @@ namespace postern::gateway {
 namespace {
 
 constexpr Duration kSettleTime = std::chrono::seconds(5);  // for the first answers of the name servers
+// The same at a reload, while the control thread answers nobody.
+constexpr Duration kResolveTime = std::chrono::seconds(2);
 
 // min(CPU affinity, cgroup quota), at least 1.
 unsigned available_cpus() {
@@ -204,8 +206,9 @@ LoadReport Gateway::start() {
     return report;
   };
   for (std::size_t i = 0; i < workers_.size(); ++i) {
-    Result<void> adopted = workers_[i]->adopt(snapshot, i == 0 ? Worker::Role::first : Worker::Role::other);
-    if (!adopted) return rejected(adopted.error());
+    Result<void> prepared = workers_[i]->prepare(snapshot, i == 0 ? Worker::Role::first : Worker::Role::other);
+    if (!prepared) return rejected(prepared.error());
+    workers_[i]->commit();
   }
   snapshot_ = std::move(snapshot);
   generation_ = snapshot_->generation;
@@ -266,7 +269,7 @@ void Gateway::resolve_new_names(const Snapshot& snapshot) const {
       names.push_back(std::move(name));
     }
   }
-  const origins::KnownAddresses known = origins::resolve_now(names, kSettleTime);
+  const origins::KnownAddresses known = origins::resolve_now(names, kResolveTime);
   if (known.empty()) return;
   for (const OriginPlan& plan : snapshot.origins) {
     const auto before = plan.origin->state->endpoints();
@@ -319,20 +322,17 @@ LoadReport Gateway::reload(From from) {
   }
 
   resolve_new_names(*snapshot);
-  // The first worker tries the addresses; if it can bind them, the others can, too.
-  std::shared_ptr<const Snapshot> old = snapshot_;
+  // Nothing changes before every loop has what it needs.
   for (std::size_t i = 0; i < workers_.size(); ++i) {
-    Result<void> adopted;
+    Result<void> prepared;
     const auto role = i == 0 ? Worker::Role::first : Worker::Role::other;
-    workers_[i]->call([&] { adopted = workers_[i]->adopt(snapshot, role); });
-    if (adopted) continue;
-    report.problems += std::string(adopted.error().detail()) + "\n";
-    for (std::size_t k = 0; k < i; ++k) {
-      const auto where = k == 0 ? Worker::Role::first : Worker::Role::other;
-      workers_[k]->call([&] { static_cast<void>(workers_[k]->adopt(old, where)); });
-    }
+    workers_[i]->call([&] { prepared = workers_[i]->prepare(snapshot, role); });
+    if (prepared) continue;
+    report.problems += std::string(prepared.error().detail()) + "\n";
+    for (const auto& worker : workers_) worker->call([&] { worker->abandon(); });
     return finish(LoadReport::Outcome::failed);
   }
+  for (const auto& worker : workers_) worker->call([&] { worker->commit(); });
   snapshot_ = std::move(snapshot);
   generation_ = snapshot_->generation;
   text_in_force_ = loading_text_;

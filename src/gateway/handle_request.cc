@@ -47,16 +47,21 @@ AfterResponse leave(http::ServerConnection& client, Account& account) {
 
 }  // namespace
 
-Task<AfterResponse> handle_request(LoopContext& context, http::ServerConnection& client, const ListenerPlan& listener) {
-  const std::shared_ptr<LoopSnapshot> held = context.current;  // outlives all that borrows from it below
+Task<AfterResponse> handle_request(LoopContext& context, http::ServerConnection& client, const LiveListener& live) {
+  std::shared_ptr<LoopSnapshot> held = context.current;  // outlives all that borrows from it below
   Exchange exchange;
   std::optional<OriginExchange> forwarding;
-  const Snapshot& snapshot = *held->snapshot;
-  Account account(context, snapshot.unmatched, exchange, client);
+  Account account(context, held->snapshot->unmatched, exchange, client);
   const RoutePlan* route = nullptr;
 
   // step 1: receive the head and give the request its id, client address and time
   Result<void> accepted = co_await client.receive(exchange);
+  // What is in force when the request has arrived judges it, however long ago its first byte came.
+  held = context.current;
+  const std::shared_ptr<const Snapshot> listener_holder = live.snapshot;
+  const Snapshot& snapshot = *held->snapshot;
+  const ListenerPlan& listener = *live.plan;
+  account.unmatched(snapshot.unmatched);
   begin_exchange(context, client, listener, exchange);
 
   // step 2: make the canonical target and take off what no client may send
@@ -94,7 +99,7 @@ Task<AfterResponse> handle_request(LoopContext& context, http::ServerConnection&
   const OriginPlan& origin = snapshot.origins[origin_index];
   prepare_forwarding(context, *origin.origin, client, listener, exchange);
   const bool own_limit = exchange.body_limit >= listener.config->limits.max_body_size;
-  forwarding.emplace(context, held->origins[origin_index], exchange, client, snapshot.reserved,
+  forwarding.emplace(context, snapshot, *route, held->origins[origin_index], exchange, client,
                      own_limit ? Code::body_too_large : Code::policy_body_limit);
   account.origin(origin, *forwarding);
   const Result<void> answered = co_await forwarding->request();

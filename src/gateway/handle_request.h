@@ -2,13 +2,21 @@
 // docs/life_of_a_request.md has the same steps.
 #pragma once
 
+#include <memory>
+
 #include "gateway/loop_context.h"
 #include "http/connection/server_connection.h"
 
 namespace postern::gateway {
 
-// `listener` belongs to the context's current snapshot or an older one that the connection keeps alive.
+// A listener as it is configured at the moment; a reload replaces it while a connection waits for its next request.
+struct LiveListener {
+  std::shared_ptr<const Snapshot> snapshot;  // keeps `plan`; not the current one if that has no such listener any more
+  const ListenerPlan* plan = nullptr;
+};
+
+// `live` outlives the connection.
 [[nodiscard]] Task<http::AfterResponse> handle_request(LoopContext& context, http::ServerConnection& client,
-                                                       const ListenerPlan& listener);
+                                                       const LiveListener& live);
 
 }  // namespace postern::gateway

@@ -4,6 +4,7 @@
 
 #include "gateway/origin_exchange.h"
 #include "http/http_date.h"
+#include "store/key_store.h"
 
 namespace postern::gateway {
 
@@ -89,14 +90,41 @@ void LoopContext::drop_unused_pools() {
   });
 }
 
+void LoopContext::enlist(OriginExchange& exchange) {
+  exchanges.push_back(exchange);
+  // A policy may have waited across a reload.
+  if (is_old(exchange)) exchange.end_by(drained(), Code::draining);
+}
+
+bool LoopContext::is_old(const OriginExchange& exchange) const {
+  const origins::Origin& theirs = exchange.origin();
+  return std::none_of(current->origins.begin(), current->origins.end(), [&](const LoopOrigin& ours) {
+    return ours.origin == &theirs ||
+           (ours.origin->config.name == theirs.config.name && ours.origin->generation == theirs.generation);
+  });
+}
+
+MonoTime LoopContext::drained() const { return loop.now() + current->snapshot->config->drain; }
+
 void LoopContext::end_old_generations() {
-  const MonoTime deadline = loop.now() + current->snapshot->config->drain;
   for (OriginExchange* exchange = exchanges.front(); exchange; exchange = exchanges.after(*exchange)) {
-    const origins::Origin& theirs = exchange->origin();
-    const auto same = [&](const LoopOrigin& ours) {
-      return ours.origin->config.name == theirs.config.name && ours.origin->generation == theirs.generation;
-    };
-    if (std::none_of(current->origins.begin(), current->origins.end(), same)) exchange->end_by(deadline);
+    if (is_old(*exchange)) exchange->end_by(drained(), Code::draining);
+  }
+}
+
+void LoopContext::review_exchanges() {
+  const store::KeyStore* const keys = current->snapshot->keys;
+  // While the store cannot be read, nobody new is let in; who is in keeps what was allowed.
+  const store::KeyIndex* const index = keys ? keys->index() : nullptr;
+  for (OriginExchange* exchange = exchanges.front(); exchange; exchange = exchanges.after(*exchange)) {
+    const std::string_view key_id = exchange->exchange().consumer.key_id;
+    if (index && !key_id.empty()) {
+      const store::KeyRecord* const key = index->find_by_id(key_id);
+      if (!key || store::status_of(*key, wall()) != store::KeyStatus::valid) {
+        exchange->end_by(drained(), Code::credentials_invalid);
+      }
+    }
+    if (!exchange->origin().usable(wall())) exchange->end_by(drained(), Code::insecure_expired);
   }
 }
 

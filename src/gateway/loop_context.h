@@ -83,6 +83,10 @@ struct LoopContext {
   [[nodiscard]] origins::EndpointPool& pool_for(const std::shared_ptr<origins::Endpoint>& endpoint,
                                                 const origins::Origin& origin);
   void drop_unused_pools();
+  void enlist(OriginExchange& exchange);
+  // Now and then: an exchange may outlive what allowed it, a key that is revoked or expires or the permission to send
+  // an identity in clear. Then it ends within `drain`.
+  void review_exchanges();
 
  private:
   struct OwnedPool {
@@ -90,6 +94,9 @@ struct LoopContext {
     bool listed = false;  // by the current snapshot; set anew by drop_unused_pools()
   };
   void end_old_generations();
+  // Of an origin that is gone or has another identity now.
+  [[nodiscard]] bool is_old(const OriginExchange& exchange) const;
+  [[nodiscard]] MonoTime drained() const;  // when what ends now must be over
 
   std::unordered_map<const origins::Endpoint*, OwnedPool> pools_;
   MonoTime wall_turn_{};

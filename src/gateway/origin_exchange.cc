@@ -2,25 +2,28 @@
 
 #include <utility>
 
+#include "gateway/request_rules.h"
 #include "gateway/response_rules.h"
 #include "http/h1/serialize.h"
 #include "http/hop_by_hop.h"
 #include "http/websocket.h"
+#include "platform/turn_budget.h"
 
 namespace postern::gateway {
 
-OriginExchange::OriginExchange(LoopContext& context, LoopOrigin& origin, http::Exchange& exchange,
-                               http::Downstream& client, const http::ReservedNames& reserved, Code over_limit)
+OriginExchange::OriginExchange(LoopContext& context, const Snapshot& snapshot, const RoutePlan& route,
+                               LoopOrigin& origin, http::Exchange& exchange, http::Downstream& client, Code over_limit)
     : context_(context),
+      route_(route),
       origin_(origin),
       exchange_(exchange),
       client_(client),
-      reserved_(reserved),
+      reserved_(snapshot.reserved),
       over_limit_(over_limit),
       interrupter_(*this),
       end_(*this),
       uploads_(context.exceptions) {
-  context.exchanges.push_back(*this);
+  context.enlist(*this);
 }
 
 OriginExchange::~OriginExchange() {
@@ -196,11 +199,13 @@ void OriginExchange::Interrupter::run_deferred() {
   if (!woken && owner_.lease_) owner_.lease_->interrupt();
 }
 
-void OriginExchange::end_by(MonoTime deadline) noexcept {
-  if (!end_.armed()) context_.loop.arm(end_, deadline);
+void OriginExchange::end_by(MonoTime deadline, Code why) noexcept {
+  if (end_.armed()) return;
+  end_.why = why;
+  context_.loop.arm(end_, deadline);
 }
 
-void OriginExchange::End::on_expired() { owner_.stop(Error(Code::draining, Side::gateway)); }
+void OriginExchange::End::on_expired() { owner_.stop(Error(why, Side::gateway)); }
 
 // Streams the request body while the main coroutine already waits for the response.
 Task<void> OriginExchange::upload() {
@@ -213,6 +218,7 @@ Task<void> OriginExchange::upload() {
 Task<void> OriginExchange::upload_body() {
   http::MessageWriter& writer = lease_->writer();
   http::BodySource& body = client_.body();
+  TurnBudget budget(context_.loop);
   // A failed write is not an error yet: the origin may have answered early, and its answer is what counts. Unless it
   // takes nothing and says nothing.
   const auto judge_write = [this](const Result<void>& written) {
@@ -236,15 +242,16 @@ Task<void> OriginExchange::upload_body() {
       co_return stop(Error(over_limit_, Side::client));
     }
     if (piece->kind == http::BodyPiece::Kind::end) {
-      for (const http::Field& field : body.trailers()) {
-        if (!reserved_.contains(field.name)) request_trailers_.append(field.name, field.value, field.id);
-      }
+      for (const http::Field& field : body.trailers()) request_trailers_.append(field.name, field.value, field.id);
+      strip_trailers(context_, reserved_, route_, *origin_.origin, request_trailers_);
       const Result<void> ended = co_await writer.finish(request_trailers_);
       co_return judge_write(ended);
     }
     const http::End end = piece->last ? http::End::last : http::End::more;
     const Result<void> written = co_await writer.write(piece->bytes, end);
     if (!written || piece->last) co_return judge_write(written);
+    budget.step(piece->bytes.size());
+    if (budget.spent()) co_await context_.loop.yield();
   }
 }
 
@@ -291,6 +298,7 @@ Task<Result<void>> OriginExchange::relay() {
 
 Task<Result<void>> OriginExchange::relay_body() {
   http::BodyReader& body = lease_->body();
+  TurnBudget budget(context_.loop);
   bool ended = false;
   while (!ended) {
     // In every round: a body that never has to be waited for must not go on under an old identity.
@@ -311,12 +319,15 @@ Task<Result<void>> OriginExchange::relay_body() {
         ended = piece->last;
         Result<void> written = co_await client_.write(piece->bytes, ended ? http::End::last : http::End::more);
         if (!written) co_return ended_by(std::move(written.error()));
+        budget.step(piece->bytes.size());
+        if (budget.spent() && !ended) co_await context_.loop.yield();
         break;
       }
       case http::BodyPiece::Kind::end: {
         http::Headers trailers;
         for (const http::Field& field : body.trailers()) {
-          if (!reserved_.contains(field.name)) trailers.append(field.name, field.value, field.id);
+          if (reserved_.contains(field.name) || field.id == http::HeaderName::x_request_id) continue;
+          trailers.append(field.name, field.value, field.id);
         }
         guard_reflection(context_, *origin_.plan, exchange_.request_id, trailers);
         ended = true;

@@ -30,10 +30,10 @@ class OriginExchange final : public ListNode {
     std::uint64_t spliced_out = 0;
   };
 
-  // All references outlive the exchange. `reserved` are the names removed from trailers, too. `over_limit` is the error
-  // for a body that grows over exchange.body_limit.
-  OriginExchange(LoopContext& context, LoopOrigin& origin, http::Exchange& exchange, http::Downstream& client,
-                 const http::ReservedNames& reserved, Code over_limit);
+  // All references outlive the exchange; `route` and `origin` belong to `snapshot`. `over_limit` is the error for a
+  // body that grows over exchange.body_limit.
+  OriginExchange(LoopContext& context, const Snapshot& snapshot, const RoutePlan& route, LoopOrigin& origin,
+                 http::Exchange& exchange, http::Downstream& client, Code over_limit);
   OriginExchange(const OriginExchange&) = delete;
   OriginExchange& operator=(const OriginExchange&) = delete;
   ~OriginExchange();
@@ -45,8 +45,10 @@ class OriginExchange final : public ListNode {
   [[nodiscard]] Task<Result<void>> relay();
   [[nodiscard]] const Facts& facts() const noexcept { return facts_; }
   [[nodiscard]] const origins::Origin& origin() const noexcept { return *origin_.origin; }
-  // The origin has another identity now, or is gone: what is not over at `deadline` is cut off.
-  void end_by(MonoTime deadline) noexcept;
+  [[nodiscard]] const http::Exchange& exchange() const noexcept { return exchange_; }
+  // What allowed this exchange is gone, as `why` says: what is not over at `deadline` is cut off. The first call
+  // counts.
+  void end_by(MonoTime deadline, Code why) noexcept;
 
  private:
   // Ends a wait of the main coroutine for either peer, from the loop: it will cancel the upload, which therefore must
@@ -63,6 +65,7 @@ class OriginExchange final : public ListNode {
    public:
     explicit End(OriginExchange& owner) noexcept : owner_(owner) {}
     void on_expired() override;
+    Code why = Code::draining;
 
    private:
     OriginExchange& owner_;
@@ -88,6 +91,7 @@ class OriginExchange final : public ListNode {
   [[nodiscard]] std::unexpected<Error> ended_by(Error error);
 
   LoopContext& context_;
+  const RoutePlan& route_;
   LoopOrigin& origin_;
   http::Exchange& exchange_;
   http::Downstream& client_;

@@ -258,7 +258,8 @@ TEST_F(Reload, another_address_gets_no_old_connection_and_the_old_one_no_new_req
   moved.replace(moved.find("9001"), 4, "9002");
   // The loops switch before any watcher has run: even then no request goes to the old address.
   const auto snapshot = gateway.build(TestGateway::configuration(moved));
-  ASSERT_TRUE(gateway.worker->adopt(snapshot, Worker::Role::first));
+  ASSERT_TRUE(gateway.worker->prepare(snapshot, Worker::Role::first));
+  gateway.worker->commit();
   EXPECT_TRUE(old.finished());
   client.send(kGet);
   EXPECT_FALSE(gateway.connected("127.0.0.1:9001"));
@@ -332,9 +333,9 @@ TEST_F(Reload, an_address_that_cannot_be_had_changes_nothing) {
   const auto snapshot = gateway.build(
       TestGateway::configuration("listeners: [{address: \"192.0.2.1:98\"}, {address: \"192.0.2.1:99\"}]\n"
                                  "routes: [{match: {path: /*}, respond: {status: 410}, public: true}]\n"));
-  const Result<void> adopted = gateway.worker->adopt(snapshot, Worker::Role::first);
-  ASSERT_FALSE(adopted);
-  EXPECT_NE(adopted.error().detail().find("192.0.2.1:99"), std::string_view::npos);
+  const Result<void> prepared = gateway.worker->prepare(snapshot, Worker::Role::first);
+  ASSERT_FALSE(prepared);
+  EXPECT_NE(prepared.error().detail().find("192.0.2.1:99"), std::string_view::npos);
   EXPECT_EQ(gateway.worker->generation(), generation);
   EXPECT_EQ(gateway.worker->bound_addresses().size(), 1u);
   EXPECT_TRUE(idle.open());

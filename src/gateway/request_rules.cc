@@ -140,4 +140,11 @@ void prepare_forwarding(LoopContext& context, const origins::Origin& origin, con
   exchange.request.headers.append(http::HeaderName::x_request_id, exchange.request_id);
 }
 
+void strip_trailers(LoopContext& context, const http::ReservedNames& reserved, const RoutePlan& route,
+                    const origins::Origin& origin, http::Headers& trailers) {
+  http::StripCounts counts;
+  http::strip_request_trailers(trailers, reserved, route.written, origin.config.allow_headers, counts);
+  count_strips(context, counts);
+}
+
 }  // namespace postern::gateway

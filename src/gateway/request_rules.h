@@ -33,4 +33,8 @@ void begin_exchange(LoopContext& context, const http::ServerConnection& client, 
 void prepare_forwarding(LoopContext& context, const origins::Origin& origin, const http::ServerConnection& client,
                         const ListenerPlan& listener, http::Exchange& exchange);
 
+// Takes off a request's trailers what its head may not carry to `origin` on `route`.
+void strip_trailers(LoopContext& context, const http::ReservedNames& reserved, const RoutePlan& route,
+                    const origins::Origin& origin, http::Headers& trailers);
+
 }  // namespace postern::gateway

@@ -209,6 +209,7 @@ class Snapshot::Builder {
       for (const config::PolicyUse* const use : ordered_policies(route)) {
         if (const policies::Policy* const policy = policy_for(*use)) {
           plan.steps.push_back({policy, use, services_.metrics.policy(out_.series_, use->name)});
+          for (const std::string_view header : policy->written_headers()) plan.written.add(header);
           plan.answers_preflights = plan.answers_preflights || use->name == "cors";
         }
       }
@@ -272,6 +273,7 @@ std::shared_ptr<const Snapshot> Snapshot::build(std::shared_ptr<const config::Co
   auto snapshot = std::make_shared<Snapshot>();
   snapshot->generation = number;
   snapshot->config = std::move(loaded);
+  snapshot->keys = services.policies.keys;
   snapshot->series_ = observe::SeriesSet(services.registry);
   Builder(*snapshot, services, previous, diagnostics).build();
   if (diagnostics.has_errors()) return nullptr;

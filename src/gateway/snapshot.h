@@ -31,6 +31,7 @@ struct RoutePlan {
   int origin = -1;                  // index into Snapshot::origins; -1: the route answers by itself
   bool answers_preflights = false;  // has a cors policy: it does not matter whether OPTIONS is among the methods
   std::vector<PolicyStep> steps;    // inbound in this order, outbound in reverse
+  http::ReservedNames written;      // header fields that these policies set or remove on requests
   observe::RouteMetrics metrics;
 };
 
@@ -68,7 +69,8 @@ class Snapshot {
   std::vector<RoutePlan> routes;  // indexed by the router's value
   std::vector<OriginPlan> origins;
   std::vector<ListenerPlan> listeners;
-  observe::RouteMetrics unmatched;  // requests that found no route
+  observe::RouteMetrics unmatched;        // requests that found no route
+  const store::KeyStore* keys = nullptr;  // where api_key policies look; outlives the snapshot
   // Every header that the gateway vouches for: identity of any origin, policies, forwarding.
   http::ReservedNames reserved;
 

@@ -1,6 +1,7 @@
 #include "gateway/splice.h"
 
 #include "platform/deadline.h"
+#include "platform/turn_budget.h"
 
 namespace postern::gateway {
 
@@ -54,6 +55,7 @@ Task<Splice::Ended> Splice::copy(Way way) {
   Stream& from = way.from.stream;
   Buffer buffer(buffers_);
   Deadline deadline(loop_, from);
+  TurnBudget budget(loop_);
   for (;;) {
     const IoResult read = from.try_read(buffer.writable(4096));
     if (read.status == IoStatus::ok) {
@@ -62,6 +64,8 @@ Task<Splice::Ended> Splice::copy(Way way) {
       const bool written = co_await write_all(way, buffer.view());
       if (!written) co_return way.to_failed;
       buffer.clear();
+      budget.step(read.bytes);
+      if (budget.spent()) co_await loop_.yield();
       continue;
     }
     if (read.status == IoStatus::eof) co_return Ended::in_order;

@@ -92,8 +92,9 @@ class TestGateway final : TaskSet::ErrorHandler {
     ASSERT_TRUE(configuration);
     std::shared_ptr<const Snapshot> snapshot = build(std::move(configuration));
     ASSERT_TRUE(snapshot);
-    const Result<void> adopted = worker->adopt(snapshot, Worker::Role::first);
-    ASSERT_TRUE(adopted) << adopted.error().to_string();
+    const Result<void> prepared = worker->prepare(snapshot, Worker::Role::first);
+    ASSERT_TRUE(prepared) << prepared.error().to_string();
+    worker->commit();
     snapshot_ = std::move(snapshot);
     watch_origins();
     settle(loop());

@@ -8,6 +8,12 @@
 #include "http/proxy_protocol.h"
 
 namespace postern::gateway {
+namespace {
+
+constexpr std::size_t kMaxEarly = 1024;  // connections that a reload keeps waiting until it is through
+constexpr auto kReviewInterval = std::chrono::seconds(1);
+
+}  // namespace
 
 // A listener on this worker: accepts, and owns the connections it accepted.
 class Worker::Port final : public AcceptHandler {
@@ -17,12 +23,14 @@ class Worker::Port final : public AcceptHandler {
 
   void configure(std::shared_ptr<const Snapshot> snapshot, const ListenerPlan& plan);
   [[nodiscard]] Result<void> listen(const SocketAddress& address, Network::Share share);
+  // Serves who connects, those included who have since listen().
+  void open();
   void close() noexcept { acceptor_.reset(); }
   void drain() noexcept;
 
   [[nodiscard]] const std::string& text() const noexcept { return text_; }
-  [[nodiscard]] const ListenerPlan& plan() const noexcept { return *plan_; }
-  [[nodiscard]] const std::shared_ptr<const Snapshot>& snapshot() const noexcept { return snapshot_; }
+  [[nodiscard]] const ListenerPlan& plan() const noexcept { return *live_.plan; }
+  [[nodiscard]] const LiveListener& live() const noexcept { return live_; }
   [[nodiscard]] const http::ServerLimits& limits() const noexcept { return limits_; }
   [[nodiscard]] bool listening() const noexcept { return acceptor_ != nullptr; }
   [[nodiscard]] bool empty() noexcept { return clients_.empty(); }
@@ -30,13 +38,19 @@ class Worker::Port final : public AcceptHandler {
 
  private:
   friend class Client;
+  struct Early {
+    std::unique_ptr<Stream> stream;
+    PeerAddress peer;
+  };
   void on_accept(std::unique_ptr<Stream> stream, const PeerAddress& peer) override;
+  void serve(std::unique_ptr<Stream> stream, const PeerAddress& peer);
   void refuse(Stream& stream);
 
   Worker& worker_;
   const std::string text_;
-  std::shared_ptr<const Snapshot> snapshot_;
-  const ListenerPlan* plan_ = nullptr;
+  LiveListener live_;
+  bool open_ = false;
+  std::vector<Early> early_;   // connected between listen() and open()
   http::ServerLimits limits_;  // a copy at a stable place: connections refer to it across reloads
   std::unique_ptr<Acceptor> acceptor_;
   IntrusiveList<ClientLink> clients_;
@@ -86,10 +100,7 @@ class Worker::Client final : public ClientLink, Loop::Deferred, http::ServerConn
   Task<bool> read_proxy_header();
 
   Task<http::AfterResponse> handle(http::ServerConnection& client) override {
-    // The plan belongs to this snapshot; a reload during the exchange must not take it away.
-    const std::shared_ptr<const Snapshot> snapshot = port_.snapshot();
-    const http::AfterResponse after = co_await handle_request(port_.worker_.context_, client, port_.plan());
-    co_return after;
+    return handle_request(port_.worker_.context_, client, port_.live());
   }
 
   void on_connection_aborted(http::ServerConnection& /*connection*/) override { retire(); }
@@ -100,6 +111,17 @@ class Worker::Client final : public ClientLink, Loop::Deferred, http::ServerConn
   const std::shared_ptr<std::atomic<std::uint32_t>> open_;
   http::ServerConnection connection_;
   TaskSet task_;
+};
+
+struct Worker::Change {
+  const ListenerPlan* plan;
+  Port* existing;
+  std::unique_ptr<Port> fresh;
+};
+
+struct Worker::Prepared {
+  std::shared_ptr<const Snapshot> snapshot;
+  std::vector<Change> changes;
 };
 
 Worker::Port::~Port() {
@@ -115,10 +137,9 @@ Result<void> Worker::Port::listen(const SocketAddress& address, Network::Share s
 
 void Worker::Port::configure(std::shared_ptr<const Snapshot> snapshot, const ListenerPlan& plan) {
   // The listener may have another position now, which is its name in the metrics.
-  if (plan_) worker_.context_.metrics.add(plan_->metrics.open, -client_count_);
+  if (live_.plan) worker_.context_.metrics.add(live_.plan->metrics.open, -client_count_);
   worker_.context_.metrics.add(plan.metrics.open, client_count_);
-  snapshot_ = std::move(snapshot);
-  plan_ = &plan;
+  live_ = {std::move(snapshot), &plan};
   limits_ = plan.limits;
 }
 
@@ -133,10 +154,24 @@ void Worker::Port::drain() noexcept {
   }
 }
 
+void Worker::Port::open() {
+  open_ = true;
+  for (Early& early : std::exchange(early_, {})) serve(std::move(early.stream), early.peer);
+}
+
 void Worker::Port::on_accept(std::unique_ptr<Stream> stream, const PeerAddress& peer) {
+  if (open_) {
+    serve(std::move(stream), peer);
+  } else if (early_.size() < kMaxEarly) {
+    early_.push_back({std::move(stream), peer});
+  }
+}
+
+void Worker::Port::serve(std::unique_ptr<Stream> stream, const PeerAddress& peer) {
   // Counted first, so that the limit holds across loops.
-  if (plan_->open_connections->fetch_add(1, std::memory_order_relaxed) >= plan_->config->limits.max_connections) {
-    plan_->open_connections->fetch_sub(1, std::memory_order_relaxed);
+  const ListenerPlan& listener = plan();
+  if (listener.open_connections->fetch_add(1, std::memory_order_relaxed) >= listener.config->limits.max_connections) {
+    listener.open_connections->fetch_sub(1, std::memory_order_relaxed);
     refuse(*stream);
     return;
   }
@@ -204,17 +239,21 @@ Worker::~Worker() {
     loop_.stop();
     thread_.join();
   }
+  prepared_.reset();
   ports_.clear();
   background_.cancel_all();
 }
 
-Result<void> Worker::adopt(const std::shared_ptr<const Snapshot>& snapshot, Role role) {
-  struct Change {
-    const ListenerPlan* plan;
-    Port* existing;
-    std::unique_ptr<Port> fresh;
-  };
-  std::vector<Change> changes;
+// True if this worker listens on that number: an address that looks taken may be taken by ourselves (0.0.0.0:80 before
+// 127.0.0.1:80), and SO_REUSEPORT lets both stand for the moment of the change.
+bool Worker::has_port(std::uint16_t number) const {
+  return std::any_of(ports_.begin(), ports_.end(),
+                     [number](const auto& port) { return port->listening() && port->bound().port == number; });
+}
+
+Result<void> Worker::prepare(const std::shared_ptr<const Snapshot>& snapshot, Role role) {
+  auto prepared = std::make_unique<Prepared>();
+  prepared->snapshot = snapshot;
   for (const ListenerPlan& plan : snapshot->listeners) {
     if (plan.address.is_unix() && role == Role::other) continue;
     const auto found = std::find_if(ports_.begin(), ports_.end(), [&](const auto& port) {
@@ -223,26 +262,38 @@ Result<void> Worker::adopt(const std::shared_ptr<const Snapshot>& snapshot, Role
     Port* const existing = found == ports_.end() ? nullptr : found->get();
     std::unique_ptr<Port> fresh = existing ? nullptr : std::make_unique<Port>(*this, plan.config->address.text);
     if (fresh) {
+      const bool ours = !plan.address.is_unix() && has_port(plan.address.port);
+      const auto share = role == Role::first && !ours ? Network::Share::first : Network::Share::join;
       fresh->configure(snapshot, plan);
-      Result<void> bound =
-          fresh->listen(plan.address, role == Role::first ? Network::Share::first : Network::Share::join);
+      Result<void> bound = fresh->listen(plan.address, share);
       if (!bound) return bound;
     }
-    changes.push_back({&plan, existing, std::move(fresh)});
+    prepared->changes.push_back({&plan, existing, std::move(fresh)});
   }
+  prepared_ = std::move(prepared);
+  return {};
+}
+
+void Worker::abandon() noexcept { prepared_.reset(); }
+
+void Worker::commit() {
+  const std::unique_ptr<Prepared> prepared = std::move(prepared_);
   for (const auto& port : ports_) {
-    const bool kept =
-        std::any_of(changes.begin(), changes.end(), [&](const Change& c) { return c.existing == port.get(); });
+    const bool kept = std::any_of(prepared->changes.begin(), prepared->changes.end(),
+                                  [&](const Change& change) { return change.existing == port.get(); });
     if (!kept) port->drain();
   }
-  for (Change& change : changes) {
-    if (change.existing) change.existing->configure(snapshot, *change.plan);
-    if (change.fresh) ports_.push_back(std::move(change.fresh));
+  context_.adopt(prepared->snapshot);
+  generation_.store(prepared->snapshot->generation, std::memory_order_relaxed);
+  for (Change& change : prepared->changes) {
+    if (change.existing) {
+      change.existing->configure(prepared->snapshot, *change.plan);
+    } else {
+      ports_.push_back(std::move(change.fresh));
+      ports_.back()->open();
+    }
   }
   std::erase_if(ports_, [](const auto& port) { return !port->listening() && port->empty(); });
-  context_.adopt(snapshot);
-  generation_.store(snapshot->generation, std::memory_order_relaxed);
-  return {};
 }
 
 std::vector<SocketAddress> Worker::bound_addresses() const {
@@ -255,6 +306,7 @@ std::vector<SocketAddress> Worker::bound_addresses() const {
 
 void Worker::start() {
   background_.spawn(flush_access_log());
+  background_.spawn(review_exchanges());
   thread_ = std::thread([this] {
     pthread_setname_np(pthread_self(), "postern-loop");  // for top and profilers
     loop_.run();
@@ -283,6 +335,13 @@ Task<void> Worker::flush_access_log() {
   for (;;) {
     co_await loop_.sleep_for(observe::LoopAccessLog::kFlushInterval);
     context_.access_log->flush();
+  }
+}
+
+Task<void> Worker::review_exchanges() {
+  for (;;) {
+    co_await loop_.sleep_for(kReviewInterval);
+    context_.review_exchanges();
   }
 }
 

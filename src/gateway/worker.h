@@ -35,9 +35,12 @@ class Worker final : public TaskSet::ErrorHandler {
   // Stops the loop, joins the thread, cancels what is left.
   ~Worker();
 
-  // Before start(), or on the loop: binds what the snapshot adds, closes what it no longer has, and adopts it. On an
-  // error nothing has changed.
-  [[nodiscard]] Result<void> adopt(const std::shared_ptr<const Snapshot>& snapshot, Role role);
+  // All before start(), or on the loop. prepare() binds what the snapshot adds; on an error nothing has changed. Until
+  // commit() nobody is served there; it closes what the snapshot no longer has, and adopts it. abandon() gives back
+  // what prepare() took. A reload commits once all workers are prepared.
+  [[nodiscard]] Result<void> prepare(const std::shared_ptr<const Snapshot>& snapshot, Role role);
+  void commit();
+  void abandon() noexcept;
   // The addresses really bound, for port 0. Before start() or on the loop.
   [[nodiscard]] std::vector<SocketAddress> bound_addresses() const;
 
@@ -57,9 +60,13 @@ class Worker final : public TaskSet::ErrorHandler {
   class Port;
   class Client;
   class ClientLink : public ListNode {};
+  struct Change;
+  struct Prepared;
 
   void on_task_exception(std::exception_ptr exception) noexcept override;
   [[nodiscard]] Task<void> flush_access_log();
+  [[nodiscard]] Task<void> review_exchanges();
+  [[nodiscard]] bool has_port(std::uint16_t number) const;
 
   Network& network_;
   Loop loop_;
@@ -67,6 +74,7 @@ class Worker final : public TaskSet::ErrorHandler {
   std::atomic<std::size_t> connections_{0};
   std::atomic<std::uint64_t> generation_{0};
   std::vector<std::unique_ptr<Port>> ports_;
+  std::unique_ptr<Prepared> prepared_;
   TaskSet background_;
   std::thread thread_;
 };

@@ -39,6 +39,8 @@ std::optional<IpAddress> parse_node(std::string_view text) noexcept {
   return IpAddress::parse(text);
 }
 
+}  // namespace
+
 bool is_forwarding_name(const Field& field) noexcept {
   switch (field.id) {
     case HeaderName::forwarded:
@@ -59,8 +61,6 @@ bool is_forwarding_name(const Field& field) noexcept {
   return std::any_of(kClientAddress.begin(), kClientAddress.end(),
                      [&](std::string_view name) { return is_alias_of(field.name, name); });
 }
-
-}  // namespace
 
 IpAddress effective_client(const Headers& headers, const IpAddress& peer, const CidrSet& trusted) {
   IpAddress client = peer;

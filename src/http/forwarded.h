@@ -20,6 +20,9 @@ struct ForwardingFacts {
 // address ("unknown") leaves the client unspecified: it is somebody whom a trusted proxy could not name, not the proxy.
 [[nodiscard]] IpAddress effective_client(const Headers& headers, const IpAddress& peer, const CidrSet& trusted);
 
+// A name by which a proxy, a balancer or a framework says who the client is, in any spelling.
+[[nodiscard]] bool is_forwarding_name(const Field& field) noexcept;
+
 // Replaces Forwarded, X-Forwarded-For/Proto/Host/Port, removes whatever else claims to name the client (X-Forwarded-*,
 // X-Real-IP and kin, in all aliases), and appends to Via. New values live in `arena`. Returns how many fields of a
 // stranger were removed; what a trusted proxy said is continued, not removed.

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/strings.h"
+#include "http/forwarded.h"
 
 namespace postern::http {
 namespace {
@@ -55,6 +56,12 @@ bool is_protected(std::string_view name, const ReservedNames& reserved) noexcept
                                                                  "authorization", "cookie"};
   return reserved.contains(name) ||
          std::any_of(kProtected.begin(), kProtected.end(), [&](std::string_view p) { return is_alias_of(name, p); });
+}
+
+// In any spelling.
+bool carries_message(const Field& field) noexcept {
+  return is_alias_of(field.name, "content-length") || is_alias_of(field.name, "transfer-encoding") ||
+         is_alias_of(field.name, "host");
 }
 
 bool is_option(std::string_view name) noexcept {
@@ -127,9 +134,7 @@ Result<UpgradeRequest> strip_request(RequestHead& request, const ReservedNames& 
       return true;
     }
     // Aliases of what carries the message: an origin that folds '_' to '-' would see a second Content-Length or Host.
-    return field.id == HeaderName::other &&
-           (is_alias_of(field.name, "content-length") || is_alias_of(field.name, "transfer-encoding") ||
-            is_alias_of(field.name, "host"));
+    return field.id == HeaderName::other && carries_message(field);
   });
   return upgrade;
 }
@@ -159,6 +164,24 @@ void strip_response_hop_by_hop(ResponseHead& response, const ReservedNames& rese
       if (iequals(field.name, name)) return true;
     }
     return reserved.contains(field.name);
+  });
+  // No client needs it (RFC 9112 4), and what an origin writes there passes no guard.
+  response.reason = {};
+}
+
+void strip_request_trailers(Headers& trailers, const ReservedNames& reserved, const ReservedNames& written,
+                            const std::vector<std::string>& allowed_overrides, StripCounts& counts) {
+  strip_overrides(trailers, allowed_overrides, counts);
+  trailers.remove_if([&](const Field& field) {
+    if (reserved.contains(field.name) || written.contains(field.name)) {
+      ++counts.reserved;
+      return true;
+    }
+    if (is_forwarding_name(field) || is_alias_of(field.name, "x-request-id")) {
+      ++counts.forwarding;
+      return true;
+    }
+    return is_hop_by_hop(field.id) || carries_message(field);
   });
 }
 

@@ -32,23 +32,27 @@ struct StripCounts {
   unsigned hop_by_hop = 0;
   unsigned override_headers = 0;
   unsigned forwarding = 0;
-  [[nodiscard]] bool any() const noexcept {
-    return (reserved | nominated | hop_by_hop | override_headers | forwarding) != 0;
-  }
 };
 
 // What Upgrade asked for, before it was taken off.
 enum class UpgradeRequest : std::uint8_t { none, websocket, other };
 
-// Removes hop-by-hop fields, what Connection nominates, override headers that are not in `allowed_overrides`
-// (lower-case), client copies of reserved names, and body framing fields (the writer makes them again). Fails with
-// reserved_nominated if Connection names something the gateway vouches for or that carries the message itself.
+// Removes hop-by-hop fields, what Connection nominates, client copies of reserved names, and body framing fields (the
+// writer makes them again). Fails with reserved_nominated if Connection names something the gateway vouches for or that
+// carries the message itself.
 [[nodiscard]] Result<UpgradeRequest> strip_request(RequestHead& request, const ReservedNames& reserved,
                                                    StripCounts& counts);
 // Removes override headers that are not allowed by name for this origin.
 void strip_overrides(Headers& headers, const std::vector<std::string>& allowed, StripCounts& counts);
 
-// Removes hop-by-hop fields, what Connection nominates, framing fields, and reserved names. `upgrade` of a 101 stays.
+// A trailer field that an origin merges into the head (RFC 9110 6.5) must not say what the head was cleared of: removes
+// all that strip_request(), strip_overrides() and rebuild_forwarding() take off, and the names that policies of the
+// route have `written` or removed.
+void strip_request_trailers(Headers& trailers, const ReservedNames& reserved, const ReservedNames& written,
+                            const std::vector<std::string>& allowed_overrides, StripCounts& counts);
+
+// Removes hop-by-hop fields, what Connection nominates, framing fields, reserved names, and the reason phrase.
+// `upgrade` of a 101 stays.
 void strip_response_hop_by_hop(ResponseHead& response, const ReservedNames& reserved);
 
 }  // namespace postern::http

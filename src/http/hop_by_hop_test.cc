@@ -103,7 +103,6 @@ TEST(HopByHop, ClientCopiesOfReservedNamesGoInEveryAlias) {
       "x_postern_id: 6\r\nX-Backend-Secrets: 7\r\nX-Backend: 8\r\n");
   EXPECT_EQ(out.fields, "[X-Backend-Secrets|7][X-Backend|8]");
   EXPECT_EQ(out.counts.reserved, 6u);
-  EXPECT_TRUE(out.counts.any());
 }
 
 TEST(HopByHop, ReservedNamesAreKeptOnceAndFolded) {

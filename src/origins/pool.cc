@@ -2,11 +2,13 @@
 
 #include <optional>
 
+#include "platform/event.h"
+
 namespace postern::origins {
 namespace {
 
-// Places under max_connections are freed on other loops, too, so who waits looks again instead of queueing on this one,
-// and asks the others now and then for what they only keep.
+// Places under max_connections are freed on other loops, too, so who waits looks again and again, and asks the others
+// now and then for what they only keep.
 constexpr Duration kLookAgain = std::chrono::milliseconds(5);
 constexpr unsigned kLooksPerAsking = 10;
 
@@ -38,23 +40,38 @@ class EndpointPool::Idle final : public IdleLink, Stream::ReadWatch, Timer {
   std::unique_ptr<http::ClientConnection> connection_;
 };
 
-// Counts a request that waits for a place, on this loop and on all.
-class EndpointPool::Waiting {
+// A request that waits for a place. The first in the list looks for one: when this loop has something for it, and every
+// few milliseconds, because other loops may. When it leaves, the next one looks.
+class EndpointPool::Waiting final : public WaitLink, Timer {
  public:
-  explicit Waiting(EndpointPool& pool) noexcept : pool_(pool) {
-    ++pool_.waiting_here_;
+  explicit Waiting(EndpointPool& pool) noexcept : pool_(pool), look_(pool.loop_) {
+    pool_.waiting_.push_back(*this);
     pool_.endpoint_->waiting.fetch_add(1, std::memory_order_relaxed);
   }
   Waiting(const Waiting&) = delete;
   Waiting& operator=(const Waiting&) = delete;
   ~Waiting() {
-    --pool_.waiting_here_;
+    WaitLink::unlink();
     pool_.endpoint_->waiting.fetch_sub(1, std::memory_order_relaxed);
+    pool_.wake_waiting();
+  }
+  [[nodiscard]] bool first() const noexcept { return pool_.waiting_.front() == this; }
+  void wake() noexcept { look_.set(); }
+  [[nodiscard]] Event::Awaiter next_look() noexcept {
+    pool_.loop_.arm(*this, pool_.loop_.now() + kLookAgain);
+    return look_.wait();
   }
 
  private:
+  void on_expired() override { look_.set(); }
+
   EndpointPool& pool_;
+  Event look_;
 };
+
+void EndpointPool::wake_waiting() noexcept {
+  if (WaitLink* const first = waiting_.front()) static_cast<Waiting&>(*first).wake();
+}
 
 EndpointPool::EndpointPool(Loop& loop, BufferPool& buffers, Network& network, std::shared_ptr<Endpoint> endpoint,
                            const config::OriginConfig& origin)
@@ -127,7 +144,9 @@ std::unique_ptr<http::ClientConnection> EndpointPool::take_idle() {
 }
 
 Task<Result<Lease>> EndpointPool::acquire() {
-  if (auto connection = take_idle()) return Result<Lease>(Lease(endpoint_, std::move(connection)));
+  if (waiting_.empty()) {
+    if (auto connection = take_idle()) return Result<Lease>(Lease(endpoint_, std::move(connection)));
+  }
   return connect();
 }
 
@@ -136,14 +155,16 @@ Task<Result<Lease>> EndpointPool::connect() {
   std::optional<Waiting> waiting;
   // Claims a place before connecting, so that the limit holds across loops.
   for (unsigned look = 0;; ++look) {
-    const std::uint32_t open = endpoint_->connections.fetch_add(1, std::memory_order_relaxed);
-    if (pool_.max_connections == 0 || open < pool_.max_connections) break;
-    endpoint_->connections.fetch_sub(1, std::memory_order_relaxed);
-    if (auto connection = take_idle()) co_return Lease(endpoint_, std::move(connection));
+    if (waiting ? waiting->first() : waiting_.empty()) {
+      const std::uint32_t open = endpoint_->connections.fetch_add(1, std::memory_order_relaxed);
+      if (pool_.max_connections == 0 || open < pool_.max_connections) break;
+      endpoint_->connections.fetch_sub(1, std::memory_order_relaxed);
+      if (auto connection = take_idle()) co_return Lease(endpoint_, std::move(connection));
+    }
     if (loop_.now() >= deadline) co_return fail(Code::origin_overloaded, Side::gateway, Retry::yes);
     if (!waiting) waiting.emplace(*this);
     if (look % kLooksPerAsking == 0) endpoint_->places.ask(this);
-    co_await loop_.sleep_for(kLookAgain);
+    co_await waiting->next_look();
   }
   waiting.reset();
   struct Claim {
@@ -168,12 +189,13 @@ void EndpointPool::give_back(Lease lease) {
   if (!lease.connection_ || !lease.connection_->end_exchange()) return;
   if (retired_ || idle_count_ >= pool_.max_idle) return;
   // Another loop needs the place more than this one needs a spare connection.
-  if (pool_.max_connections != 0 && waiting_here_ == 0 && endpoint_->waiting.load(std::memory_order_relaxed) != 0) {
+  if (pool_.max_connections != 0 && waiting_.empty() && endpoint_->waiting.load(std::memory_order_relaxed) != 0) {
     return;
   }
   // Owned by the list from here on; drop() and take_idle() take it back.
   idle_.push_back(*std::make_unique<Idle>(*this, std::move(lease.connection_)).release());
   ++idle_count_;
+  wake_waiting();
 }
 
 }  // namespace postern::origins

@@ -60,8 +60,9 @@ class EndpointPool {
   EndpointPool& operator=(const EndpointPool&) = delete;
   ~EndpointPool();
 
-  // An idle connection if there is one, else a new one. Errors: origin_connect_failed, origin_connect_timeout,
-  // origin_overloaded (max_connections reached for the whole connect timeout); all with Retry::yes.
+  // An idle connection if there is one, else a new one, in the order of the calls on this loop. Errors:
+  // origin_connect_failed, origin_connect_timeout, origin_overloaded (max_connections reached for the whole connect
+  // timeout); all with Retry::yes.
   [[nodiscard]] Task<Result<Lease>> acquire();
   // Always a new connection: for the second attempt after a reused one turned out to be dead.
   [[nodiscard]] Task<Result<Lease>> connect();
@@ -85,9 +86,12 @@ class EndpointPool {
     EndpointPool* pool;
   };
   class Waiting;
+  // The pool's list of who waits, apart from the other lists such an object may be on.
+  class WaitLink : public ListNode {};
   [[nodiscard]] std::unique_ptr<http::ClientConnection> take_idle();
   void drop(Idle& idle) noexcept;
   void enlist();
+  void wake_waiting() noexcept;
 
   Loop& loop_;
   BufferPool& buffers_;
@@ -97,7 +101,7 @@ class EndpointPool {
   config::OriginTimeouts timeouts_;
   IntrusiveList<IdleLink> idle_;
   std::size_t idle_count_ = 0;
-  std::uint32_t waiting_here_ = 0;
+  IntrusiveList<WaitLink> waiting_;  // for a place under max_connections, in the order they came
   bool retired_ = false;
   std::shared_ptr<Handle> handle_;  // while enlisted
 };

@@ -285,6 +285,34 @@ TEST_F(PoolTest, under_max_connections_who_comes_too_late_waits_for_a_place) {
   EXPECT_EQ(endpoint->connections, 2u);
 }
 
+TEST_F(PoolTest, who_waits_is_served_in_order_and_nobody_overtakes) {
+  config.pool.max_connections = 1;
+  const auto pool = make_pool();
+  Lease lease = acquire(*pool);
+  Peer peer = accept();
+  Taken out[3];
+  for (Taken& waiting : out) begin(*pool, waiting);
+  for (int i = 0; i < 3; ++i) {
+    // No time passes: whoever is first is told at once, and one who asks only now comes behind.
+    use(lease, peer);
+    pool->give_back(std::move(lease));
+    settle(loop);
+    for (int k = 0; k < 3; ++k) EXPECT_EQ(out[k].has_value(), k <= i) << i << k;
+    ASSERT_TRUE(out[i] && *out[i]);
+    EXPECT_TRUE((*out[i])->reused());
+    lease = std::move(**out[i]);
+  }
+  Taken late;
+  begin(*pool, late);
+  Taken later;
+  begin(*pool, later);
+  lease.close();
+  advance(loop, clock, 5ms);
+  EXPECT_TRUE(late && *late);
+  EXPECT_FALSE(later);
+  tasks.cancel_all();
+}
+
 TEST_F(PoolTest, who_waits_too_long_is_told_that_the_gateway_has_a_limit) {
   config.pool.max_connections = 1;
   config.timeouts.connect = 1s;

@@ -259,3 +259,46 @@ test('limits on time and size', async (t) => {
   origin.answer = ok();
   await within('the gateway to live', strict.observe('/healthz'));
 });
+
+test('chunks of one byte in either direction starve nobody', async () => {
+  const pieces = Buffer.from('1\r\nx\r\n'.repeat(10_000));
+  const origin = await RecordingOrigin.start({
+    onConnection: (socket) => {
+      socket.once('data', (bytes) => {
+        if (!bytes.toString('latin1').startsWith('GET')) return;
+        socket.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n');
+        pour(socket);
+      });
+      socket.on('data', () => {});
+      return true;
+    },
+  });
+  function pour(socket) {
+    const more = () => { while (socket.writable && socket.write(pieces)); };
+    socket.on('drain', more);
+    more();
+  }
+  const shared = await Gateway.start({
+    workers: 1,
+    limits: { max_body_size: 'unlimited' },
+    origins: { main: { url: origin.url, identity } },
+    routes: [{ match: { path: '/local' }, respond: { status: 204 }, public: true }, { match: { path: '/*' }, origin: 'main', public: true }],
+  });
+  const upload = net.connect(shared.port, '127.0.0.1');
+  const download = net.connect(shared.port, '127.0.0.1');
+  const local = net.connect(shared.port, '127.0.0.1');
+  for (const socket of [upload, download, local]) {
+    socket.on('error', () => {});
+    socket.on('data', () => {});
+    onCleanup(() => socket.destroy());
+  }
+  upload.write('POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n');
+  pour(upload);
+  download.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+  const requests = Buffer.from(request('/local').toString().repeat(1000));
+  const more = () => { while (local.writable && local.write(requests)); };
+  local.on('drain', more);
+  more();
+  for (let i = 0; i < 20; ++i) assert.equal((await exchange(shared.port, request('/local'))).status, 204);
+  for (const socket of [upload, download, local]) socket.destroy();
+});

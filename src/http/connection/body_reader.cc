@@ -1,13 +1,14 @@
 #include "http/connection/body_reader.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 namespace postern::http {
 namespace {
 
 constexpr std::size_t kFirstRead = 16 * 1024;
-constexpr std::string_view kEnd = "0\r\n\r\n";
+constexpr std::size_t kGathered = 4096;  // below this much data, what has already arrived behind it is taken, too
 constexpr std::string_view kEndAfterData = "\r\n0\r\n\r\n";
 
 }  // namespace
@@ -19,6 +20,7 @@ void BodyReader::begin(std::size_t head_size, Framing framing, std::uint64_t con
   remaining_ = framing == Framing::length ? content_length : 0;
   complete_ = framing == Framing::none || (framing == Framing::length && content_length == 0);
   timed_out_ = filled_ = false;
+  flaw_.reset();
   received_ = received_at_mark_ = 0;
   waited_ = Duration(0);
   if (framing == Framing::chunked) decoder_.reset();
@@ -46,6 +48,7 @@ void BodyReader::consume(std::size_t bytes) noexcept {
 
 Result<BodyPiece> BodyReader::poll() {
   consume(std::exchange(pending_, 0));
+  if (flaw_) return std::unexpected(Error(flaw_->code(), flaw_->side(), std::string(flaw_->detail())));
   if (complete_) return BodyPiece{BodyPiece::Kind::end, false, {}};
   if (timed_out_) return std::unexpected(failed(rules_.timed_out));
   for (;;) {
@@ -98,27 +101,13 @@ Result<BodyPiece> BodyReader::next_chunked() {
   using Kind = h1::ChunkedDecoder::Step::Kind;
   for (;;) {
     auto step = decoder_.next(available());
-    if (!step) return std::unexpected(Error(rules_.malformed, rules_.side, std::string(step.error().detail())));
+    if (!step) return std::unexpected(malformed(step.error()));
     if (step->kind == Kind::data) {
       // The view lies inside what this step consumes; it is consumed at the next poll.
-      const std::string_view data = step->data;
       pending_ = step->consumed;
+      const std::string_view data = gather(step->data);
       received_ += data.size();
-      // If the end is already here, say so: then data and last chunk leave in one segment.
-      const std::string_view rest = available().substr(pending_);
-      if (rest.starts_with(kEndAfterData) || rest.starts_with(kEnd)) {
-        auto end = decoder_.next(rest);
-        while (end && end->kind == Kind::need_more && end->consumed != 0) {
-          pending_ += end->consumed;
-          end = decoder_.next(available().substr(pending_));
-        }
-        if (end && end->kind == Kind::end) {
-          pending_ += end->consumed;
-          complete_ = true;
-          return BodyPiece{BodyPiece::Kind::data, true, data};
-        }
-      }
-      return BodyPiece{BodyPiece::Kind::data, false, data};
+      return BodyPiece{BodyPiece::Kind::data, complete_ && decoder_.trailers().empty(), data};
     }
     consume(step->consumed);
     if (step->kind == Kind::end) {
@@ -126,6 +115,27 @@ Result<BodyPiece> BodyReader::next_chunked() {
       return BodyPiece{BodyPiece::Kind::end, false, {}};
     }
     if (step->consumed == 0 || available().empty()) return BodyPiece{BodyPiece::Kind::wait, false, {}};
+  }
+}
+
+// Moves the data of chunks that have already arrived together, in place: a peer that sends one byte per chunk must not
+// cost a system call for each. And finds the end if it is here, so that it leaves in one segment with the data.
+std::string_view BodyReader::gather(std::string_view data) {
+  using Kind = h1::ChunkedDecoder::Step::Kind;
+  for (;;) {
+    const std::string_view rest = available().substr(pending_);
+    if (rest.empty() || (data.size() >= kGathered && !rest.starts_with(kEndAfterData))) return data;
+    auto step = decoder_.next(rest);
+    if (!step) {
+      flaw_ = malformed(step.error());
+      return data;
+    }
+    pending_ += step->consumed;
+    if (step->kind == Kind::end) complete_ = true;
+    if (step->kind != Kind::data) return data;
+    // The bytes between the two are the chunk's frame, which nobody needs any more; the buffer is ours.
+    std::memmove(const_cast<char*>(data.data()) + data.size(), step->data.data(), step->data.size());  // NOLINT
+    data = {data.data(), data.size() + step->data.size()};
   }
 }
 

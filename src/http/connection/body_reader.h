@@ -5,6 +5,8 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <string>
 
 #include "http/body.h"
 #include "http/h1/chunked.h"
@@ -50,8 +52,12 @@ class BodyReader final : public BodySource {
   [[nodiscard]] std::string_view available() const noexcept;
   void consume(std::size_t bytes) noexcept;
   [[nodiscard]] Result<BodyPiece> next_chunked();
+  [[nodiscard]] std::string_view gather(std::string_view data);
   [[nodiscard]] bool keeps_rate() noexcept;
   [[nodiscard]] Error failed(Code code) const { return {code, rules_.side}; }
+  [[nodiscard]] Error malformed(const Error& flaw) const {
+    return {rules_.malformed, rules_.side, std::string(flaw.detail())};
+  }
 
   Stream& stream_;
   Deadline& deadline_;
@@ -64,7 +70,8 @@ class BodyReader final : public BodySource {
   Framing framing_ = Framing::none;
   bool complete_ = true;
   bool timed_out_ = false;
-  bool filled_ = false;  // the last read filled its space: the next one may be larger
+  bool filled_ = false;        // the last read filled its space: the next one may be larger
+  std::optional<Error> flaw_;  // found behind the last piece; told at the next poll()
   std::uint64_t remaining_ = 0;
   std::uint64_t received_ = 0;
   std::uint64_t received_at_mark_ = 0;  // for min_rate

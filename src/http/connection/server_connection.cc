@@ -1,6 +1,7 @@
 #include "http/connection/server_connection.h"
 
 #include "http/h1/serialize.h"
+#include "platform/turn_budget.h"
 
 namespace postern::http {
 namespace {
@@ -13,7 +14,8 @@ constexpr auto kFirstRequestWhileDraining = std::chrono::seconds(1);
 
 ServerConnection::ServerConnection(Loop& loop, BufferPool& pool, std::unique_ptr<Stream> stream,
                                    const PeerAddress& peer, const ServerLimits& limits, Owner& owner)
-    : limits_(limits),
+    : loop_(loop),
+      limits_(limits),
       owner_(owner),
       stream_(std::move(stream)),
       peer_(peer),
@@ -28,16 +30,28 @@ ServerConnection::ServerConnection(Loop& loop, BufferPool& pool, std::unique_ptr
 }
 
 Task<void> ServerConnection::serve(RequestHandler& handler) {
+  TurnBudget budget(loop_);
   for (;;) {
     const bool arrived = co_await wait_for_request();
     if (!arrived) co_return;
     const AfterResponse after = co_await handler.handle(*this);
     if (after == AfterResponse::close || !keep_alive_ || !writer_.complete() || !body_.end_message()) break;
-    parser_.reset();
-    writer_.release_buffer();
     if (draining_) break;
+    forget_messages();
+    // Requests that are answered at once can be sent without end, too.
+    budget.step(0);
+    if (budget.spent()) co_await loop_.yield();
   }
   co_await linger();
+}
+
+// What the next request is answered with, and what is logged of it, must not come from this one if it cannot be parsed.
+void ServerConnection::forget_messages() {
+  parser_.reset();
+  body_.begin(0, Framing::none, 0);
+  writer_.release_buffer();
+  writer_.begin_body(Framing::none, 0);
+  head_request_ = http_1_0_ = bodiless_ = false;
 }
 
 // False if the client left, or stayed silent too long, before the first byte of a request.

@@ -54,7 +54,7 @@ class ServerConnection final : public Downstream, public ListNode, Stream::Abort
                    const ServerLimits& limits, Owner& owner);
   ~ServerConnection() { stream_->set_abort_listener(nullptr); }
 
-  // The connection's life. `first_bytes` were read before HTTP began (after a PROXY header).
+  // The connection's life. input() may hold bytes that were read before HTTP began (behind a PROXY header).
   [[nodiscard]] Task<void> serve(RequestHandler& handler);
 
   [[nodiscard]] Task<Result<void>> receive(Exchange& exchange) override;
@@ -88,8 +88,10 @@ class ServerConnection final : public Downstream, public ListNode, Stream::Abort
   [[nodiscard]] Task<bool> wait_for_request();
   [[nodiscard]] Task<Result<void>> receive_more(Exchange& exchange);
   [[nodiscard]] Result<h1::Parse> parse(Exchange& exchange);
+  void forget_messages();
   [[nodiscard]] Task<void> linger();
 
+  Loop& loop_;
   const ServerLimits& limits_;
   Owner& owner_;
   std::unique_ptr<Stream> stream_;
