@@ -1,41 +1,22 @@
 #include "cli/admin_client.h"
 
-#include <optional>
-
 #include "cli/paths.h"
+#include "cli/run_to_end.h"
 #include "platform/socket_network.h"
-#include "platform/task_set.h"
 
 namespace postern::cli {
-namespace {
-
-class NoExceptions final : public TaskSet::ErrorHandler {
- public:
-  void on_task_exception(std::exception_ptr /*exception*/) noexcept override {}
-};
-
-Task<void> store(Task<Result<ClientAnswer>> task, std::optional<Result<ClientAnswer>>& out) {
-  Result<ClientAnswer> answer = co_await std::move(task);
-  out.emplace(std::move(answer));
-}
-
-}  // namespace
 
 Result<ClientAnswer> ask_admin(const std::string& socket, std::string_view method, std::string_view path,
                                Format format) {
   SystemClock clock;
   Loop loop(clock);
   SocketNetwork network;
-  NoExceptions exceptions;
-  std::optional<Result<ClientAnswer>> answer;
-  TaskSet tasks(exceptions);
   ClientRequest request{SocketAddress{{}, 0, socket},
                         std::string(method),
                         std::string(path),
                         "postern",
                         {{"Accept", format == Format::json ? "application/json" : "text/plain"}}};
-  tasks.spawn(store(fetch(loop, network, std::move(request)), answer));
-  while (!tasks.empty()) loop.run_once();
+  std::optional<Result<ClientAnswer>> answer = run_to_end(loop, fetch(loop, network, std::move(request)));
   if (!answer) return fail(Code::internal, Side::gateway);
   return std::move(*answer);
 }
