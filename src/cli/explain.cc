@@ -5,6 +5,7 @@
 
 #include "base/json_writer.h"
 #include "base/strings.h"
+#include "cli/failure.h"
 #include "cli/run_to_end.h"
 #include "cli/verbs.h"
 #include "gateway/dry_run.h"
@@ -318,13 +319,12 @@ class Explanation {
 Exit explain(const ExplainOptions& options, const Console& console) {
   const Result<AskedRequest> asked = parse_request(options.request);
   if (!asked) {
-    static_cast<void>(console.error("postern: " + std::string(asked.error().detail()) + "\n"));
-    return Exit::usage;
+    return report({std::string(asked.error().detail()), {}, {}, {}}, Exit::usage, options.format, console);
   }
   config::Diagnostics diagnostics(options.config);
   const std::unique_ptr<gateway::DryRun> plan = gateway::DryRun::build(options.config, diagnostics);
+  if (!plan) return report(diagnostics, "", options.format, console);
   static_cast<void>(console.error(diagnostics.to_text()));
-  if (!plan) return Exit::configuration;
   Explanation explanation(options.config, plan->snapshot());
   const Result<void> found = explanation.find(*asked);
   if (found) {
