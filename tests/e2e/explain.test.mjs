@@ -1,7 +1,10 @@
 // explain: what would happen to one request, held against what does happen to it.
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
 import { before, test } from 'node:test';
 import { Gateway, identity, postern, secretHeader } from './lib/gateway.mjs';
+import { temporaryDirectory } from './lib/cleanup.mjs';
 import { RecordingOrigin } from './lib/recording_origin.mjs';
 import { exchange, request } from './lib/wire.mjs';
 
@@ -61,6 +64,14 @@ test('fields that are added, and fields that are removed', async () => {
   assert.doesNotMatch(text, /^added .*Cookie/m);
   await exchange(gateway.port, request('/plain', { headers: ['Cookie: a=b'] }));
   assert.deepEqual(['cookie', 'x-tenant'].map((name) => origin.last().head.has(name)), [false, true]);
+});
+
+test('a route that no request can take is named with its place and a way out', async () => {
+  const file = path.join(temporaryDirectory(), 'postern.yaml');
+  writeFileSync(file, 'version: 1\nlisteners: [{address: "127.0.0.1:1"}]\nroutes:\n  - match: {path: "/a/{x}/{x}"}\n    respond: {status: 204}\n    public: true\n');
+  const { code, stderr } = await postern(['explain', '--config', file, 'GET http://a/']);
+  assert.equal(code, 3);
+  assert.match(stderr, /postern\.yaml:4:5 routes\[0\]: .*twice\n.*\(PST-C012\)\n {2}fix: .*match/);
 });
 
 test('what cannot be explained is an error with its exit code', async () => {

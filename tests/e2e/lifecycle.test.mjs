@@ -165,6 +165,7 @@ test('an admin socket that a dead process left behind is replaced, a living one 
   await second.launch();
   await within('the second process to end', second.process.ended);
   assert.equal(second.process.exit.code, 1, second.output());
+  assert.match(second.output(), /admin\.socket: unix:\S+admin\.sock: .*in use\n.*PST-G005\)\n {2}fix: /);
   assert.equal((await first.postern('status')).code, 0, 'the first one still owns it');
 });
 
