@@ -191,7 +191,8 @@ Exit withdraw(const KeyDatabase::NewKey& made, int error, const KeysCreateOption
     }
     tell_gateway(paths);
   }
-  return report(failure, Exit::runtime, options.format, console);
+  // JSON would go to standard output, which is what failed.
+  return report(failure, Exit::runtime, Format::text, console);
 }
 
 }  // namespace

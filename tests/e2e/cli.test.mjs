@@ -150,10 +150,12 @@ test('a key that nobody has seen is revoked', async (t) => {
   };
   const create = (consumer) => [binary, 'keys', 'create', '--config', gateway.file, consumer];
   await t.test('a full disk', async () => {
-    const { code, stderr } = await run('sh', ['-c', 'exec "$@" > /dev/full', 'sh', ...create('full')]);
-    assert.equal(code, 1, stderr);
-    assert.match(stderr, /No space left/);
-    await failed('full', stderr);
+    for (const [consumer, ...args] of [['full'], ['full-json', '--json']]) {
+      const { code, stderr } = await run('sh', ['-c', 'exec "$@" > /dev/full', 'sh', ...create(consumer), ...args]);
+      assert.equal(code, 1, stderr);
+      assert.match(stderr, /No space left/);
+      await failed(consumer, stderr);
+    }
   });
   await t.test('a closed standard output', async () => {
     const { code, stderr } = await run('sh', ['-c', 'exec "$@" >&-', 'sh', ...create('closed')]);
