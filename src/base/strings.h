@@ -38,6 +38,9 @@ namespace postern {
   return text;
 }
 
+// For a terminal: control characters as \xNN, among them DEL and the C1 controls of UTF-8; everything else as it is.
+[[nodiscard]] std::string visible(std::string_view text);
+
 // 1*DIGIT and nothing else; nullopt on empty, sign, space or overflow.
 [[nodiscard]] std::optional<std::uint64_t> parse_decimal(std::string_view text) noexcept;
 

@@ -23,6 +23,15 @@ TEST(Strings, ListElementsAreTrimmedAndEmptyOnesSkipped) {
   EXPECT_EQ(seen, (std::vector<std::string_view>{"a", "b", "c"}));
 }
 
+TEST(Strings, ControlCharactersBecomeVisible) {
+  EXPECT_EQ(visible("/etc/caf\xc3\xa9 a.yaml"), "/etc/caf\xc3\xa9 a.yaml");
+  EXPECT_EQ(visible("a\x1b[2J\nb\x7f"), "a\\x1b[2J\\x0ab\\x7f");
+  EXPECT_EQ(visible("\xc2\x9b"
+                    "2J\xc2\xa0\xc2"),
+            "\\xc2\\x9b"
+            "2J\xc2\xa0\xc2");
+}
+
 TEST(Error, SaysCodeTitleAndDetail) {
   const Error error(Code::origin_connect_timeout, Side::origin, "after 5s", Retry::yes);
   EXPECT_EQ(error.to_string(), "PST-U002 Origin did not accept the connection in time: after 5s");

@@ -1,6 +1,7 @@
 // postern check: everything that is wrong with a configuration and the files it names, without the network.
 #include <fmt/format.h>
 
+#include "base/strings.h"
 #include "cli/verbs.h"
 #include "gateway/dry_run.h"
 #include "store/key_file.h"
@@ -15,7 +16,8 @@ std::string check_key_file(const std::string& file) {
   if (content.content) {
     static_cast<void>(store::parse_key_file(file, *content.content, diagnostics));
   } else {
-    diagnostics.error(config::Problem::unreadable, config::Position{}, "cannot read the file: " + content.problem);
+    diagnostics.error(config::Problem::unreadable, config::Position{}, "cannot read the file: " + content.problem,
+                      "let `consumers.file` name a file that the user of the gateway may read");
   }
   return diagnostics.has_errors() ? diagnostics.to_text() : std::string();
 }
@@ -38,8 +40,9 @@ Exit check(const CheckOptions& options, const Console& console) {
     static_cast<void>(console.error(diagnostics.to_text() + keys_problems));
     if (good) {
       const config::Config& config = *plan->snapshot().config;
-      static_cast<void>(console.out(fmt::format("{}: ok: {} listeners, {} origins, {} routes\n", options.config,
-                                                config.listeners.size(), config.origins.size(), config.routes.size())));
+      static_cast<void>(
+          console.out(fmt::format("{}: ok: {} listeners, {} origins, {} routes\n", visible(options.config),
+                                  config.listeners.size(), config.origins.size(), config.routes.size())));
     }
   }
   return good ? Exit::ok : Exit::configuration;

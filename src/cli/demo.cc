@@ -156,7 +156,7 @@ class Demo final : public TaskSet::ErrorHandler {
       return Exit::ok;
     }
     const bool wrong = report.outcome == gateway::LoadReport::Outcome::rejected;
-    const std::string_view hint = options_.port != 0 && !wrong ? "  fix: choose another --port, or leave it out\n" : "";
+    const std::string_view hint = options_.port != 0 && !wrong ? "  or choose another --port, or leave it out\n" : "";
     static_cast<void>(console_.error("postern demo: " + report.problems + std::string(hint)));
     return wrong ? Exit::configuration : Exit::runtime;
   }

@@ -1,8 +1,12 @@
 // postern explain: what would happen to one request, and where each step comes from.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/json_writer.h"
 #include "base/strings.h"
+#include "cli/failure.h"
+#include "cli/run_to_end.h"
 #include "cli/verbs.h"
 #include "gateway/dry_run.h"
 #include "gateway/request_rules.h"
@@ -84,7 +88,9 @@ class Explanation {
     if (!found) return std::unexpected(std::move(found.error()));
     route_ = *found;
     if (route_->origin >= 0) origin_ = &snapshot_.origins[static_cast<std::size_t>(route_->origin)];
-    return {};
+    asked_target_ = exchange_.target.path_and_query(exchange_.arena);
+    asked_path_ = exchange_.target.path;
+    return rewrite();
   }
 
   [[nodiscard]] std::string text() const {
@@ -92,7 +98,7 @@ class Explanation {
     const auto line = [&](std::string_view label, std::string_view content) {
       out += fmt::format("{:<11}{}\n", label, content);
     };
-    line("request", fmt::format("{} {}", exchange_.request.method_text, full_target()));
+    line("request", fmt::format("{} {}{}", exchange_.request.method_text, authority(), asked_target_));
     line("route", fmt::format("{}  ({})", route_->config->name, place(route_->config->position)));
     line("access", access());
     std::string_view label = "policies";
@@ -118,8 +124,10 @@ class Explanation {
       line(label, endpoint.url);
       label = "";
     }
+    const std::string sent = sent_target();
+    line("target", sent == asked_target_ ? sent : sent + "  (rewritten)");
     line("host", fmt::format("{}  (host: {})", host_sent(config.endpoints.front()), host_mode_text(config.host_mode)));
-    line("removed", "every spelling of: " + fmt::format("{}", fmt::join(snapshot_.reserved.names(), ", ")));
+    line("removed", fmt::format("every spelling of: {}", fmt::join(removed(), ", ")));
     line("", "connection-specific fields, Forwarded, X-Forwarded-*, X-Real-IP, " + overrides_text());
     label = "identity";
     if (config.identity.empty()) line(label, "none");
@@ -139,7 +147,7 @@ class Explanation {
     json.begin_object();
     json.field("method", exchange_.request.method_text);
     json.field("host", exchange_.target.host);
-    json.field("path", exchange_.target.path);
+    json.field("path", asked_path_);
     json.field("route", route_->config->name);
     json.field("route_at", place(route_->config->position));
     json.key("public");
@@ -188,6 +196,7 @@ class Explanation {
     std::vector<std::string_view> urls;
     for (const config::EndpointConfig& endpoint : config.endpoints) urls.push_back(endpoint.url);
     list("endpoints", urls);
+    json.field("target", sent_target());
     json.field("host", host_sent(config.endpoints.front()));
     json.key("identity");
     json.begin_array();
@@ -199,7 +208,7 @@ class Explanation {
     }
     json.end_array();
     list("headers_added", added());
-    list("headers_removed", snapshot_.reserved.names());
+    list("headers_removed", removed());
     const prove::Assurance assurance = prove::assess(config);
     json.key("assurance");
     json.begin_object();
@@ -212,9 +221,13 @@ class Explanation {
   [[nodiscard]] std::string place(config::Position position) const {
     return fmt::format("{}:{}", file_, position.line);
   }
-  [[nodiscard]] std::string full_target() const {
+  [[nodiscard]] std::string authority() const {
     Arena arena;
-    return std::string(exchange_.target.authority(arena)) + std::string(exchange_.target.path_and_query(arena));
+    return std::string(exchange_.target.authority(arena));
+  }
+  [[nodiscard]] std::string sent_target() const {
+    Arena arena;
+    return std::string(exchange_.target.path_and_query(arena));
   }
   [[nodiscard]] std::string_view access() const {
     return route_->config->access == config::Access::open_to_public ? "public: nobody has to say who they are"
@@ -228,13 +241,41 @@ class Explanation {
   }
   [[nodiscard]] std::string host_sent(const config::EndpointConfig& endpoint) const {
     const config::OriginConfig& config = origin_->origin->config;
-    Arena arena;
     switch (config.host_mode) {
       case config::HostMode::origin: return endpoint.authority;
-      case config::HostMode::preserve: return std::string(exchange_.target.authority(arena));
+      case config::HostMode::preserve: return authority();
       case config::HostMode::name: return config.host_name;
     }
     return {};
+  }
+  // The policies that change what is asked for; none of the others has to run to be explained.
+  Result<void> rewrite() {
+    SystemClock clock;
+    Loop loop(clock);
+    for (const gateway::PolicyStep& step : route_->steps) {
+      if (step.use->name != "rewrite") continue;
+      std::optional<Result<policies::Flow>> flow = run_to_end(loop, step.policy->on_request(exchange_));
+      if (!flow) return fail(Code::internal, Side::gateway);
+      if (!*flow) return std::unexpected(std::move(flow->error()));
+    }
+    return {};
+  }
+  // Client's copies of what the gateway vouches for, and what a policy takes off.
+  [[nodiscard]] std::vector<std::string_view> removed() const {
+    std::vector<std::string_view> names;
+    for (const auto& name : snapshot_.reserved.names()) names.emplace_back(name);
+    for (const gateway::PolicyStep& step : route_->steps) {
+      for (const std::string_view name : removed_by(step)) names.push_back(name);
+    }
+    return names;
+  }
+  // written_headers() of a policy has them, too: nobody may remove a reserved field either.
+  static std::vector<std::string_view> removed_by(const gateway::PolicyStep& step) {
+    std::vector<std::string_view> names;
+    const config::Node* const list = step.use->name == "request_headers" ? step.use->options->find("remove") : nullptr;
+    if (!list) return names;
+    for (const config::Node& item : list->items()) names.push_back(item.text());
+    return names;
   }
   // What goes out beside the client's own fields, the values aside.
   [[nodiscard]] std::vector<std::string_view> added() const {
@@ -244,7 +285,10 @@ class Explanation {
     }
     for (const gateway::PolicyStep& step : route_->steps) {
       for (const std::string_view header : step.policy->reserved_headers()) names.push_back(header);
-      for (const std::string_view header : step.policy->written_headers()) names.push_back(header);
+      const std::vector<std::string_view> taken_off = removed_by(step);
+      for (const std::string_view header : step.policy->written_headers()) {
+        if (std::ranges::find(taken_off, header) == taken_off.end()) names.push_back(header);
+      }
     }
     for (const std::string_view header :
          {"Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Proto", "X-Request-Id"}) {
@@ -264,6 +308,8 @@ class Explanation {
   const std::string& file_;
   const gateway::Snapshot& snapshot_;
   http::Exchange exchange_;
+  std::string_view asked_target_;  // before any policy rewrote it
+  std::string_view asked_path_;
   const RoutePlan* route_ = nullptr;
   const OriginPlan* origin_ = nullptr;
 };
@@ -273,13 +319,12 @@ class Explanation {
 Exit explain(const ExplainOptions& options, const Console& console) {
   const Result<AskedRequest> asked = parse_request(options.request);
   if (!asked) {
-    static_cast<void>(console.error("postern: " + std::string(asked.error().detail()) + "\n"));
-    return Exit::usage;
+    return report({std::string(asked.error().detail()), {}, {}, {}}, Exit::usage, options.format, console);
   }
   config::Diagnostics diagnostics(options.config);
   const std::unique_ptr<gateway::DryRun> plan = gateway::DryRun::build(options.config, diagnostics);
+  if (!plan) return report(diagnostics, "", options.format, console);
   static_cast<void>(console.error(diagnostics.to_text()));
-  if (!plan) return Exit::configuration;
   Explanation explanation(options.config, plan->snapshot());
   const Result<void> found = explanation.find(*asked);
   if (found) {

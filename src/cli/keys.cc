@@ -1,11 +1,15 @@
 // postern keys: works on the key database itself; a running gateway sees the change at its next look.
 #include <fmt/format.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <filesystem>
+#include <system_error>
 
 #include "base/json_writer.h"
+#include "base/strings.h"
 #include "cli/admin_client.h"
+#include "cli/failure.h"
 #include "cli/paths.h"
 #include "cli/verbs.h"
 #include "config/units.h"
@@ -20,9 +24,33 @@ namespace {
 using store::KeyDatabase;
 using store::KeyRecord;
 
-Exit report(const Error& error, const Console& console) {
-  static_cast<void>(console.error("postern: " + std::string(error.detail()) + "\n"));
-  return error.side() == Side::client ? Exit::usage : Exit::runtime;
+Exit report_error(const Error& error, const KeysOptions& options, const Console& console) {
+  Failure failure{std::string(error.detail()), {}, {}, {}};
+  if (error.side() == Side::client) return report(failure, Exit::usage, options.format, console);
+  failure.code = info(error.code()).id;
+  failure.fix = options.database.empty()
+                    ? "work as the user that the gateway runs as, or name another database with --database"
+                    : "work as the user that the gateway runs as, and see whether --database names the right file";
+  return report(failure, Exit::runtime, options.format, console);
+}
+
+// Whether there is a database at all. An error if that cannot be known: SQLite would call everything "unable to open".
+Result<bool> database_exists(const std::string& path) {
+  if (::access(path.c_str(), R_OK) == 0) return true;
+  if (errno == ENOENT) return false;
+  return fail(Code::store_unavailable, Side::gateway,
+              "key database " + path + ": " + std::generic_category().message(errno));
+}
+
+// A database that has to be there.
+Result<std::unique_ptr<KeyDatabase>> open_existing(const std::string& path) {
+  const Result<bool> exists = database_exists(path);
+  if (!exists) return fail(exists.error().code(), exists.error().side(), std::string(exists.error().detail()));
+  if (!*exists) {
+    return fail(Code::store_unavailable, Side::gateway,
+                "key database " + path + ": " + std::generic_category().message(ENOENT));
+  }
+  return KeyDatabase::open(path, KeyDatabase::Missing::fail);
 }
 
 // Where the keys are, and where a gateway may listen that uses them. False after explaining why it is not known.
@@ -33,7 +61,8 @@ bool find_database(const KeysOptions& options, ConfigPaths& paths, const Console
   }
   config::Diagnostics diagnostics(options.config);
   if (find_paths(options.config, paths, diagnostics)) return true;
-  static_cast<void>(console.error(diagnostics.to_text()));
+  static_cast<void>(
+      report(diagnostics, "--database FILE names the key database without the configuration", options.format, console));
   return false;
 }
 
@@ -116,7 +145,8 @@ Result<KeyDatabase::NewKey> make_stored(const std::string& path, store::Consumer
   return (*database)->create(std::move(consumer), expires, now);
 }
 
-Exit show_new_key(const KeyDatabase::NewKey& made, const KeysCreateOptions& options, WallTime now,
+// False if it could not be shown; errno says why.
+bool show_new_key(const KeyDatabase::NewKey& made, const KeysCreateOptions& options, WallTime now,
                   const Console& console) {
   std::string text;
   if (options.format == Format::json) {
@@ -124,23 +154,45 @@ Exit show_new_key(const KeyDatabase::NewKey& made, const KeysCreateOptions& opti
     json.begin_object();
     json.field("key", made.key.reveal());
     write_record(json, made.record, now);
+    if (options.hashed) json.field("sha256", store::to_hex(made.record.hash));
     json.end_object();
   } else {
     text = made.key.reveal();
   }
   text += "\n";
   // Standard output has the key and nothing else, so that a script can take it.
-  if (!console.out(text)) {
-    static_cast<void>(console.error("postern: the key could not be shown; revoke " + made.record.key_id + "\n"));
-    return Exit::runtime;
-  }
+  if (!console.out(text)) return false;
   if (options.hashed) {
     static_cast<void>(console.error(store::format_key_entry(made.record)));
   } else if (options.format == Format::text) {
     static_cast<void>(
         console.error("a key for " + made.record.consumer.id + "; it is shown this once, only its hash is stored\n"));
   }
-  return Exit::ok;
+  return true;
+}
+
+// Nobody has seen the key, or only a part of it, so nobody may have it.
+Exit withdraw(const KeyDatabase::NewKey& made, int error, const KeysCreateOptions& options, const ConfigPaths& paths,
+              const Console& console) {
+  Failure failure{"the new key could not be written to standard output: " + std::generic_category().message(error),
+                  {},
+                  info(Code::io_failed).id,
+                  "see where the output goes, and create the key again"};
+  if (!options.hashed) {
+    const std::string& id = made.record.key_id;
+    const auto database = open_existing(paths.key_database);
+    const auto revoked = database ? (*database)->revoke(id, SystemClock().wall())
+                                  : Result<KeyDatabase::Revoked>(fail(Code::store_unavailable, Side::gateway));
+    if (revoked) {
+      failure.why = "what is shown once and not seen is of no use, so " + id + " is revoked";
+    } else {
+      failure.why = "it counts, and could not be revoked";
+      failure.fix = "postern keys revoke " + id;
+    }
+    tell_gateway(paths);
+  }
+  // JSON would go to standard output, which is what failed.
+  return report(failure, Exit::runtime, Format::text, console);
 }
 
 }  // namespace
@@ -148,33 +200,38 @@ Exit show_new_key(const KeyDatabase::NewKey& made, const KeysCreateOptions& opti
 Exit keys_create(const KeysCreateOptions& options, const Console& console) {
   const WallTime now = SystemClock().wall();
   Result<std::optional<WallTime>> expires = parse_expiry(options.expires, now);
-  if (!expires) return report(expires.error(), console);
+  if (!expires) return report_error(expires.error(), options, console);
   Result<store::Consumer> consumer = parse_consumer(options);
-  if (!consumer) return report(consumer.error(), console);
+  if (!consumer) return report_error(consumer.error(), options, console);
   if (*expires && **expires <= now) {
-    return report(Error(Code::bad_request, Side::client, "--expires lies in the past"), console);
+    return report_error(Error(Code::bad_request, Side::client, "--expires lies in the past"), options, console);
   }
   ConfigPaths paths;
   if (!options.hashed && !find_database(options, paths, console)) return Exit::configuration;
   const Result<KeyDatabase::NewKey> made = options.hashed
                                                ? make_unstored(std::move(*consumer), *expires, now)
                                                : make_stored(paths.key_database, std::move(*consumer), *expires, now);
-  if (!made) return report(made.error(), console);
+  if (!made) return report_error(made.error(), options, console);
   tell_gateway(paths);
-  return show_new_key(*made, options, now, console);
+  if (show_new_key(*made, options, now, console)) return Exit::ok;
+  return withdraw(*made, errno, options, paths, console);
 }
 
 Exit keys_list(const KeysOptions& options, const Console& console) {
   ConfigPaths paths;
   if (!find_database(options, paths, console)) return Exit::configuration;
   std::vector<KeyRecord> records;
-  // No database yet is no key yet.
-  if (std::error_code ignored; std::filesystem::exists(paths.key_database, ignored)) {
-    const auto database = KeyDatabase::open(paths.key_database, KeyDatabase::Missing::fail);
-    if (!database) return report(database.error(), console);
+  const Result<bool> exists = database_exists(paths.key_database);
+  if (!exists) return report_error(exists.error(), options, console);
+  if (*exists || !options.database.empty()) {
+    const auto database = open_existing(paths.key_database);
+    if (!database) return report_error(database.error(), options, console);
     Result<std::vector<KeyRecord>> listed = (*database)->list();
-    if (!listed) return report(listed.error(), console);
+    if (!listed) return report_error(listed.error(), options, console);
     records = std::move(*listed);
+  } else {
+    // The gateway makes it when it needs one, `keys create` with the first key.
+    static_cast<void>(console.error("there is no key database yet: " + visible(paths.key_database) + "\n"));
   }
   const WallTime now = SystemClock().wall();
   std::string text;
@@ -205,18 +262,18 @@ Exit keys_list(const KeysOptions& options, const Console& console) {
 Exit keys_revoke(const KeysRevokeOptions& options, const Console& console) {
   if (!store::is_key_id(options.key_id)) {
     const bool whole = store::is_api_key(options.key_id);
-    return report(
+    return report_error(
         Error(Code::bad_request, Side::client,
               whole ? "that is a whole key: give only its first 12 characters, arguments can be seen by others"
                     : "a key id is \"pst_\" and 8 letters or digits; `postern keys list` shows them"),
-        console);
+        options, console);
   }
   ConfigPaths paths;
   if (!find_database(options, paths, console)) return Exit::configuration;
-  const auto database = KeyDatabase::open(paths.key_database, KeyDatabase::Missing::fail);
-  if (!database) return report(database.error(), console);
+  const auto database = open_existing(paths.key_database);
+  if (!database) return report_error(database.error(), options, console);
   const Result<KeyDatabase::Revoked> revoked = (*database)->revoke(options.key_id, SystemClock().wall());
-  if (!revoked) return report(revoked.error(), console);
+  if (!revoked) return report_error(revoked.error(), options, console);
   const auto answer = [&](std::string_view outcome, std::string_view text) {
     if (options.format == Format::text) return console.out(options.key_id + std::string(text) + "\n");
     std::string body;
@@ -234,9 +291,11 @@ Exit keys_revoke(const KeysRevokeOptions& options, const Console& console) {
       return answer("revoked_before", " was revoked before") ? Exit::ok : Exit::runtime;
     case KeyDatabase::Revoked::unknown_key: break;
   }
-  static_cast<void>(console.error("postern: the database has no key " + options.key_id +
-                                  "\n  fix: a key that stands in a file of hashed keys is revoked there\n"));
-  return Exit::runtime;
+  return report({.what = "the database " + paths.key_database + " has no key " + options.key_id,
+                 .why = {},
+                 .code = {},
+                 .fix = "`postern keys list` shows them; one that stands in a file of hashed keys is revoked there"},
+                Exit::runtime, options.format, console);
 }
 
 }  // namespace postern::cli

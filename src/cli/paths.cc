@@ -19,7 +19,8 @@ void read(const config::Node& root, std::string_view section, std::string_view k
 bool find_paths(const std::string& config_file, ConfigPaths& out, config::Diagnostics& diagnostics) {
   const config::FileReader::Outcome content = config::DiskFileReader().read(config_file, config::kMaxFileBytes);
   if (!content.content) {
-    diagnostics.error(config::Problem::unreadable, config::Position{}, "cannot read the file: " + content.problem);
+    diagnostics.error(config::Problem::unreadable, config::Position{}, "cannot read the file: " + content.problem,
+                      "name a file that you may read with --config");
     return false;
   }
   const auto document = config::read_document(config_file, *content.content, diagnostics);

@@ -318,6 +318,11 @@ TEST(BadConfig, Warnings) {
            origin("    identity: [{shared_secret: {header: X-S, value: \"${file:/s/a}\",\n"
                   "      next: {value: \"${file:/s/b}\", switch_at: 2026-01-01T08:00:00Z}}}]\n"),
            "PST-C015 7:48 origins.o.identity[0].shared_secret.next.switch_at"},
+          {"credential written out",
+           origin("    policies:\n      - request_headers:\n          set: {authorization: Bearer hunter2}\n"
+                  "          add: {x_api_key: hunter2, X-Plan: hunter2, X-Token: \"${consumer.id}\"}\n"),
+           "PST-C020 8:32 origins.o.policies[0].request_headers.set.authorization; "
+           "PST-C020 9:28 origins.o.policies[0].request_headers.add.x_api_key"},
       },
       Severity::warning);
 }

@@ -7,6 +7,7 @@
 #include <unordered_set>
 
 #include "config/builder.h"
+#include "config/credentials.h"
 #include "config/formats.h"
 
 namespace postern::config {
@@ -244,6 +245,7 @@ class Checks {
 
 void check_whole(const LoadInput& input, Config& config, Diagnostics& diagnostics) {
   Checks(input, config, diagnostics).run();
+  warn_of_literal_credentials(config, diagnostics);
 }
 
 }  // namespace postern::config

@@ -136,7 +136,7 @@ std::vector<Diagnostic> Diagnostics::sorted() const {
 std::string Diagnostics::to_text() const {
   std::string out;
   for (const Diagnostic& d : sorted()) {
-    out.append(d.file);
+    out.append(visible(d.file));
     if (d.position.line != 0) {
       out.append(":").append(std::to_string(d.position.line)).append(":").append(std::to_string(d.position.column));
     }

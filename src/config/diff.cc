@@ -6,11 +6,13 @@
 #include <unordered_map>
 
 #include "config/config.h"
+#include "config/credentials.h"
 
 namespace postern::config {
 namespace {
 
 constexpr std::size_t kMaxSummary = 100;
+constexpr std::string_view kHidden = "[redacted]";
 
 void summarize(const Node& node, std::string& out) {
   if (out.size() > kMaxSummary) return;
@@ -19,7 +21,11 @@ void summarize(const Node& node, std::string& out) {
     out.push_back('{');
     for (const Entry& entry : node.entries()) {
       out.append(separator).append(entry.key).append(": ");
-      summarize(entry.value, out);
+      if (is_literal_credential(entry.key, entry.value)) {
+        out.append(kHidden);
+      } else {
+        summarize(entry.value, out);
+      }
       separator = ", ";
     }
     out.push_back('}');
@@ -44,6 +50,10 @@ std::string summary(const Node& node) {
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';  // one change, one line
   }
   return out;
+}
+
+std::string summary(const Entry& entry) {
+  return is_literal_credential(entry.key, entry.value) ? std::string(kHidden) : summary(entry.value);
 }
 
 // By what an item of a list is recognised when it moves: the match of a route, the address of a listener, the name of a
@@ -85,14 +95,16 @@ class Differ {
     for (const Entry& entry : after.entries()) new_keys.emplace(entry.key, &entry.value);
     for (const Entry& entry : before.entries()) {
       if (!new_keys.contains(entry.key)) {
-        lines_.push_back(fmt::format("- {}: {}", join_path(path, entry.key), summary(entry.value)));
+        lines_.push_back(fmt::format("- {}: {}", join_path(path, entry.key), summary(entry)));
       }
     }
     for (const Entry& entry : after.entries()) {
       const auto at = old_keys.find(entry.key);
       const std::string inner = join_path(path, entry.key);
       if (at == old_keys.end()) {
-        lines_.push_back(fmt::format("+ {}: {}", inner, summary(entry.value)));
+        lines_.push_back(fmt::format("+ {}: {}", inner, summary(entry)));
+      } else if (is_literal_credential(entry.key, *at->second) || is_literal_credential(entry.key, entry.value)) {
+        if (at->second->text() != entry.value.text()) lines_.push_back(fmt::format("~ {}: changed", inner));
       } else {
         compare(*at->second, entry.value, inner);
       }

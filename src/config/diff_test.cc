@@ -62,6 +62,28 @@ TEST(Changes, AreListedByPath) {
   EXPECT_TRUE(describe_changes(*after, *after).empty());
 }
 
+TEST(Changes, DoNotShowWhatLooksLikeACredential) {
+  World world;
+  Diagnostics diagnostics("postern.yaml");
+  const auto with = [&](std::string_view fields) {
+    return world.load(std::string(kBefore) + "    policies: [{request_headers: {" + std::string(fields) + "}}]\n",
+                      diagnostics);
+  };
+  const auto first = with("set: {Authorization: Basic aHVudGVyMg, X-Plan: a}");
+  const auto second = with("set: {Authorization: Basic aHVudGVyMw, X-Plan: b}, add: {x_api_key: hunter2}");
+  ASSERT_TRUE(first && second) << diagnostics.to_text();
+  const std::string path = "routes[1].policies[0].request_headers";
+  EXPECT_THAT(describe_changes(*first, *second),
+              ElementsAre("~ " + path + ".set.Authorization: changed", "~ " + path + ".set.X-Plan: a -> b",
+                          "+ " + path + ".add: {x_api_key: [redacted]}"));
+  const auto without = with("remove: [X-Other]");
+  ASSERT_TRUE(without);
+  for (const std::string& line : describe_changes(*second, *without)) {
+    EXPECT_EQ(line.find("hunter"), std::string::npos) << line;
+    EXPECT_EQ(line.find("aHVudGVy"), std::string::npos) << line;
+  }
+}
+
 TEST(Changes, SecretsFromTheEnvironmentAreNamed) {
   World world;
   world.environment.values["S"] = kSecretA;

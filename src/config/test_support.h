@@ -49,10 +49,16 @@ inline constexpr std::string_view kRespondSchema = R"({"type": "object", "requir
 inline constexpr std::string_view kRedirectSchema = R"({"type": "object", "required": ["to"],
     "additionalProperties": false, "properties": {"to": {"type": "string"}}})";
 
+inline constexpr std::string_view kRequestHeadersSchema = R"({"type": "object", "additionalProperties": false,
+    "properties": {"set": {"$ref": "#/$defs/fields"}, "add": {"$ref": "#/$defs/fields"},
+    "remove": {"type": "array", "items": {"type": "string"}}},
+    "$defs": {"fields": {"type": "object", "additionalProperties": {"type": "string"}}}})";
+
 inline Schema test_schema() {
   constexpr std::string_view shared_secret(kSharedSecretSchema, sizeof(kSharedSecretSchema));
   const SchemaPart parts[] = {{"policy", "api_key", kApiKeySchema},
                               {"policy", "rate_limit", kRateLimitSchema},
+                              {"policy", "request_headers", kRequestHeadersSchema},
                               {"policy", "respond", kRespondSchema},
                               {"policy", "redirect", kRedirectSchema},
                               {"identity", "shared_secret", shared_secret}};

@@ -13,6 +13,7 @@
 #include "config/diagnostics.h"
 #include "gateway/schema.h"
 #include "gateway/signals.h"
+#include "gateway/start_failure.h"
 #include "policies/catalog.h"
 #include "store/private_directory.h"
 
@@ -136,7 +137,7 @@ std::shared_ptr<const Snapshot> Gateway::load(From from, LoadReport& report) {
     Result<void> prepared = prepare_services(*config);
     if (prepared) prepared = open_key_store(*config);
     if (!prepared) {
-      report.problems = options_.config_file + ": " + std::string(prepared.error().detail()) + "\n";
+      report.problems = describe_failure(options_.config_file, *config, prepared.error());
       report.outcome = LoadReport::Outcome::failed;
       return nullptr;
     }
@@ -200,8 +201,8 @@ LoadReport Gateway::start() {
   LoadReport report;
   std::shared_ptr<const Snapshot> snapshot = load(From::file, report);
   if (!snapshot) return report;
-  const auto rejected = [&](const Error& error) {
-    report.problems += std::string(error.detail()) + "\n";
+  const auto rejected = [&, config = snapshot->config](const Error& error) {
+    report.problems += describe_failure(options_.config_file, *config, error);
     report.outcome = LoadReport::Outcome::failed;
     return report;
   };
@@ -328,7 +329,7 @@ LoadReport Gateway::reload(From from) {
     const auto role = i == 0 ? Worker::Role::first : Worker::Role::other;
     workers_[i]->call([&] { prepared = workers_[i]->prepare(snapshot, role); });
     if (prepared) continue;
-    report.problems += std::string(prepared.error().detail()) + "\n";
+    report.problems += describe_failure(options_.config_file, *snapshot->config, prepared.error());
     for (const auto& worker : workers_) worker->call([&] { worker->abandon(); });
     return finish(LoadReport::Outcome::failed);
   }

@@ -18,7 +18,8 @@ Result<config::Schema> full_schema() {
 std::optional<std::string> read_config_text(const std::string& file, config::Diagnostics& diagnostics) {
   config::FileReader::Outcome read = config::DiskFileReader().read(file, config::kMaxFileBytes);
   if (!read.content) {
-    diagnostics.error(config::Problem::unreadable, config::Position{}, "cannot read the file: " + read.problem);
+    diagnostics.error(config::Problem::unreadable, config::Position{}, "cannot read the file: " + read.problem,
+                      "name a file that the user of the gateway may read with --config");
   }
   return std::move(read.content);
 }

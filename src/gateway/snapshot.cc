@@ -196,7 +196,6 @@ class Snapshot::Builder {
       ordered.insert(at, use);
     };
     for (const config::PolicyUse* const use : config::effective_policies(*out_.config, route)) insert(use);
-    if (route.answer) insert(&*route.answer);
     return ordered;
   }
 
@@ -228,8 +227,8 @@ class Snapshot::Builder {
     for (std::size_t i = 1; i <= specs.size(); ++i) {
       const Result<route::Router> attempt = route::Router::build(std::span(specs).first(i));
       if (attempt) continue;
-      diagnostics_.error(config::Problem::bad_value, out_.routes[i - 1].config->position,
-                         std::string(attempt.error().detail()));
+      diagnostics_.error(config::Problem::bad_value, out_.config->document->root().find("routes")->items()[i - 1],
+                         std::string(attempt.error().detail()), "change `match` of this route");
       return;
     }
   }

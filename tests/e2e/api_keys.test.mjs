@@ -40,7 +40,7 @@ test('who has no valid key stays outside', async (t) => {
   const flipped = key.slice(0, 20) + (key[20] === 'a' ? 'b' : 'a') + key.slice(21);
   const cases = [
     ['none', [], 'PST-P401'],
-    ['empty', ['X-API-Key:'], ['PST-P401', 'PST-P402']],
+    ['empty', ['X-API-Key:'], 'PST-P401'],
     ['not a key', ['X-API-Key: hello'], 'PST-P402'],
     ['one character changed', [`X-API-Key: ${flipped}`], 'PST-P402'],
     ['cut', [`X-API-Key: ${key.slice(0, -1)}`], 'PST-P402'],
@@ -53,14 +53,14 @@ test('who has no valid key stays outside', async (t) => {
     ['as a bearer token where a header is asked for', [`Authorization: Bearer ${key}`], 'PST-P401'],
     ['in the query where a header is asked for', [], 'PST-P401', `/x?api_key=${key}`],
     ['in a cookie', [`Cookie: X-API-Key=${key}`], 'PST-P401'],
-    ['under an alias', [`X_API_Key: ${key}`], ['PST-P401', 'PST-P402']],
+    ['under an alias', [`X_API_Key: ${key}`], 'PST-P401'],
   ];
   for (const [name, headers, code, target] of cases) {
     await t.test(name, async () => {
       origin.reset();
       const response = await get(headers, target);
       assert.equal(response.status, 401, response.text());
-      assert.ok([code].flat().includes(response.problem().code), response.text());
+      assert.equal(response.problem().code, code, response.text());
       assert.ok(response.has('www-authenticate'), 'RFC 9110 11.6.1');
       assert.ok(!response.text().includes(key));
       assert.deepEqual(origin.requests, []);
@@ -70,8 +70,9 @@ test('who has no valid key stays outside', async (t) => {
     await t.test(`twice: ${lines.map((line) => line.split(':')[0])}`, async () => {
       origin.reset();
       const response = await get(lines);
-      if (response.status === 200) assert.ok(!origin.last().head.text.includes('hello'), 'two readers could differ');
-      else assert.match(response.problem().code, /^PST-(R015|P402)$/);
+      assert.equal(response.status, 400, 'two readers could differ');
+      assert.equal(response.problem().code, 'PST-R015');
+      assert.deepEqual(origin.requests, []);
     });
   }
 });

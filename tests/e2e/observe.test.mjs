@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { statSync } from 'node:fs';
 import { before, test } from 'node:test';
-import { Gateway, identity, secret } from './lib/gateway.mjs';
+import { Gateway, identity, secret, secretHeader } from './lib/gateway.mjs';
 import { RecordingOrigin, reply } from './lib/recording_origin.mjs';
 import { until } from './lib/wait.mjs';
 import { exchange, request } from './lib/wire.mjs';
@@ -82,13 +82,28 @@ test('the observe listener', async (t) => {
     for (let n = 0; n < 7; n++) await exchange(gateway.port, request('/count'));
     await until('seven more', async () => await gateway.metric('postern_requests_total', { route: 'everything', status: '2xx' }) === before + 7);
     assert.ok(await gateway.metric('postern_errors_total', { code: 'PST-U001', side: 'origin' }) >= 1);
-    assert.ok(await gateway.metric('postern_header_strips_total', { reason: 'reserved' }) >= 0);
+    const strips = () => gateway.metric('postern_header_strips_total', { reason: 'reserved' });
+    const stripped = await strips();
+    await exchange(gateway.port, request('/strip', { headers: [`${secretHeader}: forged`, `${secretHeader.replaceAll('-', '_')}: forged`] }));
+    await until('two fields', async () => await strips() === stripped + 2);
     assert.equal(await gateway.metric('postern_insecure_options'), 0);
   });
+  await t.test('shows the status, the less private half of it', async () => {
+    const { status, text } = await gateway.observe('/status');
+    assert.equal(status, 200);
+    assert.match(text, /\bmain\b/);
+    const asJson = await exchange(gateway.observePort, request('/status', { headers: ['Accept: application/json'] }));
+    const { generation, origins } = asJson.json();
+    assert.ok(generation >= 1);
+    assert.deepEqual(origins.map(({ name }) => name), ['main', 'gone']);
+    for (const shown of [text, asJson.text()]) assert.ok(!shown.includes(gateway.directory), 'a path');
+  });
   await t.test('names no address of an origin', async () => {
-    const { text } = await gateway.observe('/metrics');
-    assert.ok(!text.includes(String(origin.port)));
-    assert.ok(!text.includes(secret));
+    for (const target of ['/metrics', '/status']) {
+      const { text } = await gateway.observe(target);
+      assert.ok(!text.includes(String(origin.port)), target);
+      assert.ok(!text.includes(secret), target);
+    }
   });
   await t.test('serves nothing else, and changes nothing', async () => {
     for (const [method, target] of [['GET', '/'], ['GET', '/admin'], ['GET', '/metrics/../admin'], ['POST', '/metrics'], ['DELETE', '/healthz'], ['POST', '/reload']]) {

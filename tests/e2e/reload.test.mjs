@@ -73,16 +73,23 @@ test('a bad file leaves the old one running and says so', async (t) => {
     await t.test(name, async () => {
       const generation = await generationOf();
       if (typeof content === 'string') { const { writeFileSync } = await import('node:fs'); writeFileSync(gateway.file, content); } else gateway.write(content);
-      const command = await gateway.postern('reload');
+      const refusals = async () => await gateway.metric('postern_config_reloads_total', { outcome: 'rejected' }) ?? 0;
+      const before = await refusals();
+      const command = await gateway.postern('reload', '--socket', gateway.adminSocket);  // which a file that is no YAML does not name
       assert.equal(command.code, 3, command.stdout + command.stderr);
       assert.match(command.stdout + command.stderr, code);
       gateway.signal('SIGHUP');
-      await until('the refusal in the log', () => code.test(gateway.process.stderr));
+      await until('both refusals', async () => await refusals() === before + 2);
+      const { reload } = JSON.parse((await gateway.postern('status', '--json', '--socket', gateway.adminSocket)).stdout);
+      assert.equal(reload.state, 'rejected');
+      assert.match(reload.message, code, 'what the signal met');
       assert.equal(await generationOf(), generation);
       assert.equal((await exchange(gateway.port, request('/still'))).status, 200);
       assert.equal(gateway.process.exit, null);
     });
   }
+  // The log repeats itself only so often: it is sure to have the first.
+  assert.match(gateway.process.stderr, /reload rejected; the running configuration stays.*PST-C004/);
   gateway.write(config());
   await reloaded(() => gateway.signal('SIGHUP'));
 });

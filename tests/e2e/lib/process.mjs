@@ -33,6 +33,12 @@ export class Process {
   }
 }
 
+// The command line for a process that may not read, write or listen where only root may; people are such anyway.
+export function unprivileged(command, args) {
+  if (process.getuid() !== 0) return [command, args];
+  return ['setpriv', ['--bounding-set=-dac_override,-dac_read_search,-net_bind_service', '--inh-caps=-all', '--', command, ...args]];
+}
+
 // Runs a command to its end: {code, stdout, stderr}.
 export async function run(command, args, options = {}) {
   const child = new Process(command, args, options);
