@@ -30,9 +30,11 @@ class MapFiles final : public FileReader {
     const auto at = values.find(path);
     if (at == values.end()) return {std::nullopt, "No such file or directory"};
     if (at->second.size() > max_bytes) return {std::nullopt, "too large"};
-    return {at->second, ""};
+    return {at->second, "", mode, own};
   }
   std::map<std::string, std::string> values;
+  std::uint32_t mode = 0600;
+  bool own = true;
 };
 
 inline constexpr char kSharedSecretSchema[] = {
