@@ -48,16 +48,16 @@ inline constexpr std::string_view kRateLimitSchema = R"({"type": "object", "requ
     "per": {"$ref": "#/$defs/window"}}, "$defs": {"window": {"type": "string", "x-postern-format": "duration"}}})";
 inline constexpr std::string_view kRespondSchema = R"({"type": "object", "required": ["status"],
     "additionalProperties": false, "properties": {"status": {"type": "integer", "minimum": 200, "maximum": 599}}})";
+inline constexpr std::string_view kBodyLimitSchema = R"({"type": "object", "required": ["max"],
+    "additionalProperties": false, "properties": {"max": {"type": "string", "x-postern-format": "size"}}})";
 inline constexpr std::string_view kRedirectSchema = R"({"type": "object", "required": ["to"],
     "additionalProperties": false, "properties": {"to": {"type": "string"}}})";
 
 inline Schema test_schema() {
   constexpr std::string_view shared_secret(kSharedSecretSchema, sizeof(kSharedSecretSchema));
-  const SchemaPart parts[] = {{"policy", "api_key", kApiKeySchema},
-                              {"policy", "rate_limit", kRateLimitSchema},
-                              {"policy", "respond", kRespondSchema},
-                              {"policy", "redirect", kRedirectSchema},
-                              {"identity", "shared_secret", shared_secret}};
+  const SchemaPart parts[] = {{"policy", "api_key", kApiKeySchema},       {"policy", "body_limit", kBodyLimitSchema},
+                              {"policy", "rate_limit", kRateLimitSchema}, {"policy", "respond", kRespondSchema},
+                              {"policy", "redirect", kRedirectSchema},    {"identity", "shared_secret", shared_secret}};
   Result<Schema> schema = compile_schema(root_schema_text(), parts);
   if (!schema) throw std::runtime_error(std::string(schema.error().detail()));
   return std::move(*schema);
