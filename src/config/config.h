@@ -241,7 +241,8 @@ struct DefaultPaths {
   std::string state_directory = "/var/lib/postern";
 };
 // Root and services: /run/postern and /var/lib/postern, or what systemd says in $RUNTIME_DIRECTORY and
-// $STATE_DIRECTORY. Other users: $XDG_RUNTIME_DIR/postern and $XDG_STATE_HOME (else ~/.local/state)/postern.
+// $STATE_DIRECTORY. Other users: $XDG_STATE_HOME (else ~/.local/state)/postern, and for the socket
+// $XDG_RUNTIME_DIR/postern or, without one (cron, ssh without a session, containers), the state directory.
 [[nodiscard]] DefaultPaths default_paths(const Environment& environment, unsigned user_id);
 // Where keys are stored if `consumers.database` is not set.
 [[nodiscard]] std::string default_key_database(const std::string& state_directory);
