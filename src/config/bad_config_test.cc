@@ -234,6 +234,19 @@ TEST(BadConfig, InsecureIsAskedForDatedAndNeverIdle) {
   });
 }
 
+// Only time has passed since the text was judged: its secrets must still be renewable.
+TEST(BadConfig, AnExpiredExceptionOfTheTextInForceIsAWarning) {
+  World world;
+  const std::string text =
+      url("    url: http://10.0.0.1:1\n    identity: [{shared_secret: {header: X-S, value: \"${file:/s/a}\"}}]\n"
+          "    insecure: {reason: moving to TLS soon, until: 2026-11-23}\n");
+  std::string full;
+  EXPECT_EQ(errors_of(world, text, Severity::error, full), "PST-C027 7:51 origins.o.insecure.until");
+  world.expired = ExpiredException::warning;
+  EXPECT_EQ(errors_of(world, text, Severity::error, full), "");
+  EXPECT_EQ(errors_of(world, text, Severity::warning, full), "PST-C027 7:51 origins.o.insecure.until");
+}
+
 TEST(BadConfig, Routes) {
   const std::string end = "    policies: [api_key]\n";
   run({
@@ -241,19 +254,6 @@ TEST(BadConfig, Routes) {
       {"no target", routes("  - match: {path: /}\n" + end), "PST-C033 7:5 routes[0]"},
       {"two targets", routes("  - match: {path: /}\n    origin: o\n    respond: {status: 200}\n" + end),
        "PST-C015 7:5 routes[0]"},
-      {"respond as policy",
-       routes("  - match: {path: /}\n    public: true\n    policies: [{respond: {status: 200}}]\n"), ""},
-      {"bad respond", routes("  - match: {path: /}\n    public: true\n    respond: {status: 99}\n"),
-       "PST-C012 9:23 routes[0].respond.status"},
-      {"no match", routes("  - origin: o\n" + end), "PST-C013 7:5 routes[0]"},
-      {"relative path", routes("  - match: {path: orders}\n    origin: o\n" + end),
-       "PST-C012 7:19 routes[0].match.path"},
-      {"host with port", routes("  - match: {path: /, host: \"a:80\"}\n    origin: o\n" + end),
-       "PST-C012 7:28 routes[0].match.host"},
-      {"method in small letters", routes("  - match: {path: /, methods: [get]}\n    origin: o\n" + end),
-       "PST-C012 7:32 routes[0].match.methods[0]"},
-      {"nobody authenticated", routes("  - match: {path: /}\n    origin: o\n"), "PST-C034 7:5 routes[0]"},
-      {"public with api_key of its own", routes("  - match: {path: /}\n    origin: o\n    public: true\n" + end),
       {"two answering policies",
        routes(
            "  - match: {path: /}\n    public: true\n    policies: [{respond: {status: 200}}, {redirect: {to: /}}]\n"),
@@ -282,6 +282,19 @@ TEST(BadConfig, Routes) {
        "limits: {max_body_size: unlimited}\n" +
            routes("  - match: {path: /}\n    origin: o\n    policies: [api_key, {body_limit: {max: 11GiB}}]\n"),
        ""},
+      {"respond as policy",
+       routes("  - match: {path: /}\n    public: true\n    policies: [{respond: {status: 200}}]\n"), ""},
+      {"bad respond", routes("  - match: {path: /}\n    public: true\n    respond: {status: 99}\n"),
+       "PST-C012 9:23 routes[0].respond.status"},
+      {"no match", routes("  - origin: o\n" + end), "PST-C013 7:5 routes[0]"},
+      {"relative path", routes("  - match: {path: orders}\n    origin: o\n" + end),
+       "PST-C012 7:19 routes[0].match.path"},
+      {"host with port", routes("  - match: {path: /, host: \"a:80\"}\n    origin: o\n" + end),
+       "PST-C012 7:28 routes[0].match.host"},
+      {"method in small letters", routes("  - match: {path: /, methods: [get]}\n    origin: o\n" + end),
+       "PST-C012 7:32 routes[0].match.methods[0]"},
+      {"nobody authenticated", routes("  - match: {path: /}\n    origin: o\n"), "PST-C034 7:5 routes[0]"},
+      {"public with api_key of its own", routes("  - match: {path: /}\n    origin: o\n    public: true\n" + end),
        "PST-C035 9:13 routes[0].public"},
       {"public as text", routes("  - match: {path: /}\n    origin: o\n    public: yes\n"),
        "PST-C011 9:13 routes[0].public"},

@@ -247,6 +247,10 @@ struct DefaultPaths {
 // Where keys are stored if `consumers.database` is not set.
 [[nodiscard]] std::string default_key_database(const std::string& state_directory);
 
+// What an `insecure` exception that has expired is: an error for whoever writes the file; a warning when a text that
+// runs already is read again for its secrets.
+enum class ExpiredException : std::uint8_t { error, warning };
+
 // Everything load() depends on. All references outlive the call only.
 struct LoadInput {
   std::string file;       // name for messages; ".json" at its end asks for strict JSON
@@ -257,6 +261,7 @@ struct LoadInput {
   DefaultPaths paths;
   // Policies that authenticate a consumer; a route without one of them must be `public: true`.
   std::vector<std::string> authenticating_policies;
+  ExpiredException expired = ExpiredException::error;
 };
 
 // nullptr if diagnostics has errors afterwards. Warnings do not stop it. `diagnostics` keeps no reference to the tree

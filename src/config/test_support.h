@@ -73,6 +73,7 @@ struct World {
   MapEnvironment environment;
   MapFiles files;
   Schema schema = test_schema();
+  ExpiredException expired = ExpiredException::error;
 
   World() {
     files.values["/s/a"] = std::string(kSecretA) + "\n";
@@ -80,7 +81,7 @@ struct World {
   }
   std::shared_ptr<const Config> load(std::string_view text, Diagnostics& diagnostics,
                                      const std::string& file = "postern.yaml") const {
-    const LoadInput input{file, text, schema, {environment, files}, kTestNow, {}, {"api_key"}};
+    const LoadInput input{file, text, schema, {environment, files}, kTestNow, {}, {"api_key"}, expired};
     return config::load(input, diagnostics);
   }
 };
