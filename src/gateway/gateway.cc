@@ -375,7 +375,8 @@ LoadReport Gateway::reload(From from) {
     const auto role = i == 0 ? Worker::Role::first : Worker::Role::other;
     workers_[i]->call([&] { adopted = workers_[i]->adopt(snapshot, role); });
     if (adopted) continue;
-    report.problems += std::string(adopted.error().detail()) + "\n";
+    report.errors = std::string(adopted.error().detail()) + "\n";
+    report.problems += report.errors;
     for (std::size_t k = 0; k < i; ++k) {
       const auto where = k == 0 ? Worker::Role::first : Worker::Role::other;
       workers_[k]->call([&] { static_cast<void>(workers_[k]->adopt(old, where)); });

@@ -32,7 +32,7 @@ struct LoadReport {
   };
   Outcome outcome = Outcome::rejected;
   std::string problems;              // text of the diagnostics, or why an address cannot be bound
-  std::string errors;                // those of `problems` that are no warnings; "" if none is a diagnostic
+  std::string errors;                // those of `problems` that are no warnings
   std::vector<std::string> changes;  // one line each
   std::vector<std::string> notes;    // what a reload cannot do
 };
