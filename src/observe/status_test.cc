@@ -76,6 +76,7 @@ TEST(Status, TextIsForPeople) {
   EXPECT_EQ(render_text(example(), Audience::admin),
             "postern 0.1.0, up 2d 1h, generation 7\n"
             "reload: rejected 2023-11-14T22:12:19.000Z (1m 1s ago): a.yaml:3:1 ?[31mbad\n"
+            "takes effect at the next start: workers admin.socket\n"
             "loop 0: generation 7, 3 connections\n"
             "loop 1: generation 6, 1 connections\n"
             "listener 0: http 0.0.0.0:8443, 4 connections\n"
