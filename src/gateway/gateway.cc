@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
@@ -31,7 +32,7 @@ unsigned available_cpus() {
   double period = 0;
   if (quota >> allowed >> period && allowed != "max" && period > 0) {
     const double cpus = std::strtod(allowed.c_str(), nullptr) / period;
-    if (cpus > 0) count = std::min(count, std::max(1u, static_cast<unsigned>(cpus + 0.5)));
+    if (cpus > 0) count = std::min(count, std::max(1u, static_cast<unsigned>(std::lround(cpus))));
   }
   return count;
 }

@@ -399,8 +399,9 @@ Result<void> KeyDatabase::check() const {
   sqlite3_file* file = nullptr;
   std::array<char, 16> magic{};
   constexpr std::string_view kMagic("SQLite format 3\0", 16);
-  if (sqlite3_file_control(database_, "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK || file == nullptr ||
-      file->pMethods == nullptr || file->pMethods->xRead(file, magic.data(), magic.size(), 0) != SQLITE_OK ||
+  if (sqlite3_file_control(database_, "main", SQLITE_FCNTL_FILE_POINTER, static_cast<void*>(&file)) != SQLITE_OK ||
+      file == nullptr || file->pMethods == nullptr ||
+      file->pMethods->xRead(file, magic.data(), magic.size(), 0) != SQLITE_OK ||
       std::string_view(magic.data(), magic.size()) != kMagic) {
     return fail(Code::store_unavailable, Side::gateway, "key database " + path_ + ": is damaged: no SQLite header");
   }
