@@ -1,4 +1,5 @@
 // postern run: the gateway.
+#include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include <system_error>
@@ -19,10 +20,19 @@ void raise_descriptor_limit() noexcept {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+// Its memory holds the secrets of all origins: no core dump, and nobody but root may look into the process. A limit on
+// core files alone is not enough: with a pipe in /proc/sys/kernel/core_pattern the kernel ignores it (core(5)).
+void keep_memory_private() noexcept {
+  ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  const rlimit none{};
+  ::setrlimit(RLIMIT_CORE, &none);
+}
+
 }  // namespace
 
 Exit run_gateway(const RunOptions& options, const Console& console) {
   raise_descriptor_limit();
+  keep_memory_private();
   SystemClock clock;
   SocketNetwork network;
   const SystemEntropy entropy;

@@ -92,8 +92,13 @@ TEST(BadConfig, Gateway) {
        "PST-C014 2:30 listeners[0].tls"},
       {"twice", head("version: 1\nlisteners: [{address: \"a:1\"}, {address: \"a:1\"}]\n"),
        "PST-C032 2:31 listeners[1]"},
-      {"observe on a listener", head("version: 1\nlisteners: [{address: \"a:1\"}]\nobserve: {address: \"a:1\"}\n"),
+      {"observe on a listener",
+       head("version: 1\nlisteners: [{address: \"127.0.0.1:1\"}]\nobserve: {address: \"127.0.0.1:1\"}\n"),
        "PST-C032 3:10 observe"},
+      {"observe on a name", head("version: 1\n" + listener + "observe: {address: \"metrics.internal:9090\"}\n"),
+       "PST-C012 3:20 observe.address"},
+      {"observe on this machine", head("version: 1\n" + listener + "observe: {address: \"localhost:9090\"}\n"), ""},
+      {"observe on IPv6", head("version: 1\n" + listener + "observe: {address: \"[::1]:9090\"}\n"), ""},
       {"proxy protocol from anybody", head("version: 1\nlisteners: [{address: \"a:1\", proxy_protocol: v2}]\n"),
        "PST-C015 2:46 listeners[0].proxy_protocol"},
       {"proxy protocol v1", head("version: 1\nlisteners: [{address: \"a:1\", proxy_protocol: v1}]\n"),
@@ -229,6 +234,19 @@ TEST(BadConfig, InsecureIsAskedForDatedAndNeverIdle) {
   });
 }
 
+// Only time has passed since the text was judged: its secrets must still be renewable.
+TEST(BadConfig, AnExpiredExceptionOfTheTextInForceIsAWarning) {
+  World world;
+  const std::string text =
+      url("    url: http://10.0.0.1:1\n    identity: [{shared_secret: {header: X-S, value: \"${file:/s/a}\"}}]\n"
+          "    insecure: {reason: moving to TLS soon, until: 2026-11-23}\n");
+  std::string full;
+  EXPECT_EQ(errors_of(world, text, Severity::error, full), "PST-C027 7:51 origins.o.insecure.until");
+  world.expired = ExpiredException::warning;
+  EXPECT_EQ(errors_of(world, text, Severity::error, full), "");
+  EXPECT_EQ(errors_of(world, text, Severity::warning, full), "PST-C027 7:51 origins.o.insecure.until");
+}
+
 TEST(BadConfig, Routes) {
   const std::string end = "    policies: [api_key]\n";
   run({
@@ -236,6 +254,34 @@ TEST(BadConfig, Routes) {
       {"no target", routes("  - match: {path: /}\n" + end), "PST-C033 7:5 routes[0]"},
       {"two targets", routes("  - match: {path: /}\n    origin: o\n    respond: {status: 200}\n" + end),
        "PST-C015 7:5 routes[0]"},
+      {"two answering policies",
+       routes(
+           "  - match: {path: /}\n    public: true\n    policies: [{respond: {status: 200}}, {redirect: {to: /}}]\n"),
+       "PST-C015 7:5 routes[0]"},
+      {"an answer and an answering policy",
+       routes(
+           "  - match: {path: /}\n    public: true\n    policies: [{respond: {status: 200}}]\n    redirect: {to: /}\n"),
+       "PST-C015 7:5 routes[0]"},
+      {"an answer and an inherited one",
+       "policies: [{respond: {status: 503}}]\n" +
+           routes("  - match: {path: /}\n    public: true\n    respond: {status: 200}\n"),
+       "PST-C015 8:5 routes[0]"},
+      {"an answer instead of an inherited one",
+       "policies: [{respond: {status: 503}}]\n" +
+           routes("  - match: {path: /}\n    public: true\n    respond: {status: 200}\n    without: [respond]\n"
+                  "    reason: the health of the gateway itself\n"),
+       ""},
+      {"body limit over that of the listeners",
+       routes("  - match: {path: /}\n    origin: o\n    policies: [api_key, {body_limit: {max: 11MiB}}]\n"),
+       "PST-C040 9:44 routes[0].policies[1].body_limit.max"},
+      {"body limit within that of the listeners",
+       "limits: {max_body_size: 11MiB}\n" +
+           routes("  - match: {path: /}\n    origin: o\n    policies: [api_key, {body_limit: {max: 11MiB}}]\n"),
+       ""},
+      {"body limit without one",
+       "limits: {max_body_size: unlimited}\n" +
+           routes("  - match: {path: /}\n    origin: o\n    policies: [api_key, {body_limit: {max: 11GiB}}]\n"),
+       ""},
       {"respond as policy",
        routes("  - match: {path: /}\n    public: true\n    policies: [{respond: {status: 200}}]\n"), ""},
       {"bad respond", routes("  - match: {path: /}\n    public: true\n    respond: {status: 99}\n"),

@@ -378,8 +378,13 @@ void Builder::read_insecure(const Node& node, OriginConfig& origin) {
   read(insecure, "reason", config.reason);
   config.until = *day + std::chrono::days(1);  // the named day is the last one
   if (config.until <= input_.now) {
-    diagnostics_.error(Problem::insecure, *until, "the exception has expired",
-                       "protect the connection, or decide again and move the date");
+    constexpr const char* kWhat = "the exception has expired";
+    constexpr const char* kFix = "protect the connection, or decide again and move the date";
+    if (input_.expired == ExpiredException::error) {
+      diagnostics_.error(Problem::insecure, *until, kWhat, kFix);
+    } else {
+      diagnostics_.warning(Problem::insecure, *until, kWhat, kFix);
+    }
   } else if (*day - input_.now > std::chrono::days(90)) {
     diagnostics_.error(Problem::insecure, *until, "more than 90 days ahead",
                        "choose an earlier date: an exception is to be decided again");

@@ -6,9 +6,11 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "base/ip.h"
 #include "config/builder.h"
 #include "config/credentials.h"
 #include "config/formats.h"
+#include "config/units.h"
 
 namespace postern::config {
 namespace {
@@ -34,6 +36,7 @@ class Checks {
 
   void run() {
     check_listeners();
+    check_body_limits();
     const Node* const origins = root_.find("origins");
     for (std::size_t i = 0; i < config_.origins.size(); ++i) {
       by_name_.emplace(config_.origins[i].name, i);
@@ -47,6 +50,7 @@ class Checks {
       const Node& node = routes->items()[i];
       if (!check_target(route, node)) continue;
       if (!route.origin.empty()) used.insert(route.origin_index);
+      check_answers(route, node);
       check_access(route, node);
       check_duplicate(route, node, i);
     }
@@ -66,10 +70,21 @@ class Checks {
       diagnostics_.error(Problem::duplicate, listeners->items()[i], "another listener has the same address",
                          "keep one of them");
     }
+    if (config_.observe) check_observe(*root_.find("observe"));
     if (config_.observe && seen.contains(config_.observe->address.text)) {
       diagnostics_.error(Problem::duplicate, *root_.find("observe"), "a listener for clients has the same address",
                          "give `observe` a port of its own");
     }
+  }
+
+  // A name could stand for any interface, and for another one tomorrow.
+  void check_observe(const Node& node) {
+    const Address& address = config_.observe->address;
+    if (address.kind == Address::Kind::unix_socket || address.host == "localhost") return;
+    if (IpAddress::parse(address.host)) return;
+    diagnostics_.error(Problem::bad_value, *node.find("address"),
+                       printable(address.text) + " is not an address to listen on",
+                       "write an IP address: 127.0.0.1:9090, [::1]:9090; or localhost:9090, or unix:/path");
   }
 
   void check_origin(const OriginConfig& origin, const Node& node) {
@@ -130,6 +145,45 @@ class Checks {
     return false;
   }
 
+  // The first would answer, and the second never run.
+  void check_answers(const RouteConfig& route, const Node& node) {
+    const PolicyUse* first = nullptr;
+    for (const PolicyUse* const use : effective_policies(config_, route)) {
+      if (!answers(*use)) continue;
+      if (first) {
+        diagnostics_.error(
+            Problem::ambiguous, node,
+            fmt::format("`{}` and `{}` would both answer on this route", first->name, use->name),
+            first->level == Level::route
+                ? "keep one of them"
+                : fmt::format("drop the inherited one with `without: [{}]` and a `reason`", first->name));
+        return;
+      }
+      first = use;
+    }
+  }
+  static bool answers(const PolicyUse& use) { return use.name == "respond" || use.name == "redirect"; }
+
+  // What no listener lets in, no policy can allow.
+  void check_body_limits() {
+    std::uint64_t most = 0;
+    for (const ListenerConfig& listener : config_.listeners) most = std::max(most, listener.limits.max_body_size);
+    const auto check = [&](const std::vector<PolicyUse>& uses) {
+      for (const PolicyUse& use : uses) {
+        const Node* const max = use.name == "body_limit" ? use.options->find("max") : nullptr;
+        const auto size = max ? parse_size(max->text()) : std::nullopt;
+        if (!size || *size <= most) continue;
+        diagnostics_.error(Problem::policy_option, *max,
+                           fmt::format("no listener takes more than {} (max_body_size)", format_size(most)),
+                           fmt::format("write at most {0}, or `limits: {{max_body_size: {1}}}` for the gateway",
+                                       format_size(most), max->text()));
+      }
+    };
+    check(config_.policies);
+    for (const OriginConfig& origin : config_.origins) check(origin.policies);
+    for (const RouteConfig& route : config_.routes) check(route.policies);
+  }
+
   // False if the route leads nowhere, after saying so.
   bool check_target(RouteConfig& route, const Node& node) {
     const Node* const origin = node.find("origin");
@@ -140,10 +194,7 @@ class Checks {
       return false;
     }
     if (!origin) {
-      const bool answers = std::any_of(route.policies.begin(), route.policies.end(), [](const PolicyUse& use) {
-        return use.name == "respond" || use.name == "redirect";
-      });
-      if (route.answer || answers) return true;
+      if (route.answer || std::any_of(route.policies.begin(), route.policies.end(), answers)) return true;
       diagnostics_.error(Problem::no_target, node, "the route has neither `origin` nor `respond` nor `redirect`",
                          "add `origin: NAME`");
       return false;

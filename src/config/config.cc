@@ -28,12 +28,6 @@ DefaultPaths default_paths(const Environment& environment, unsigned user_id) {
   // systemd gives these to a service with RuntimeDirectory= and StateDirectory=; several directories stand with ':'.
   const std::string runtime = from_environment(environment, "RUNTIME_DIRECTORY");
   const std::string state = from_environment(environment, "STATE_DIRECTORY");
-  if (!runtime.empty()) {
-    paths.admin_socket = runtime.substr(0, runtime.find(':')) + "/admin.sock";
-  } else if (user_id != 0) {
-    const std::string xdg = from_environment(environment, "XDG_RUNTIME_DIR");
-    if (!xdg.empty()) paths.admin_socket = xdg + "/postern/admin.sock";
-  }
   if (!state.empty()) {
     paths.state_directory = state.substr(0, state.find(':'));
   } else if (user_id != 0) {
@@ -44,6 +38,12 @@ DefaultPaths default_paths(const Environment& environment, unsigned user_id) {
     } else if (!home.empty()) {
       paths.state_directory = home + "/.local/state/postern";
     }
+  }
+  if (!runtime.empty()) {
+    paths.admin_socket = runtime.substr(0, runtime.find(':')) + "/admin.sock";
+  } else if (user_id != 0) {
+    const std::string xdg = from_environment(environment, "XDG_RUNTIME_DIR");
+    paths.admin_socket = xdg.empty() ? paths.state_directory + "/admin.sock" : xdg + "/postern/admin.sock";
   }
   return paths;
 }

@@ -241,10 +241,15 @@ struct DefaultPaths {
   std::string state_directory = "/var/lib/postern";
 };
 // Root and services: /run/postern and /var/lib/postern, or what systemd says in $RUNTIME_DIRECTORY and
-// $STATE_DIRECTORY. Other users: $XDG_RUNTIME_DIR/postern and $XDG_STATE_HOME (else ~/.local/state)/postern.
+// $STATE_DIRECTORY. Other users: $XDG_STATE_HOME (else ~/.local/state)/postern, and for the socket
+// $XDG_RUNTIME_DIR/postern or, without one (cron, ssh without a session, containers), the state directory.
 [[nodiscard]] DefaultPaths default_paths(const Environment& environment, unsigned user_id);
 // Where keys are stored if `consumers.database` is not set.
 [[nodiscard]] std::string default_key_database(const std::string& state_directory);
+
+// What an `insecure` exception that has expired is: an error for whoever writes the file; a warning when a text that
+// runs already is read again for its secrets.
+enum class ExpiredException : std::uint8_t { error, warning };
 
 // Everything load() depends on. All references outlive the call only.
 struct LoadInput {
@@ -256,6 +261,7 @@ struct LoadInput {
   DefaultPaths paths;
   // Policies that authenticate a consumer; a route without one of them must be `public: true`.
   std::vector<std::string> authenticating_policies;
+  ExpiredException expired = ExpiredException::error;
 };
 
 // nullptr if diagnostics has errors afterwards. Warnings do not stop it. `diagnostics` keeps no reference to the tree

@@ -244,7 +244,8 @@ TEST(Config, DefaultPaths) {
             "/run/user/7/postern/admin.sock /home/x/.local/state/postern");
   EXPECT_EQ(paths({{"RUNTIME_DIRECTORY", "/run/p"}, {"STATE_DIRECTORY", "/var/lib/p:/b"}, {"HOME", "/"}}, 7),
             "/run/p/admin.sock /var/lib/p");
-  EXPECT_EQ(paths({{"XDG_RUNTIME_DIR", "relative"}}, 7), "/run/postern/admin.sock /var/lib/postern");
+  EXPECT_EQ(paths({{"HOME", "/home/x"}}, 7), "/home/x/.local/state/postern/admin.sock /home/x/.local/state/postern");
+  EXPECT_EQ(paths({{"XDG_RUNTIME_DIR", "relative"}}, 7), "/var/lib/postern/admin.sock /var/lib/postern");
 }
 
 TEST(Config, JsonIsReadTheSame) {

@@ -121,10 +121,22 @@ void Diagnostics::add(Severity severity, Problem problem, Position at, const Nod
   kept_.push_back({severity, problem, file_, at, std::move(path), std::move(what), std::move(fix)});
 }
 
+void Diagnostics::append(const Diagnostics& other) {
+  errors_ += other.errors_;
+  warnings_ += other.warnings_;
+  for (const Diagnostic& diagnostic : other.sorted()) {
+    if (full()) return;
+    kept_.push_back(diagnostic);
+  }
+}
+
 std::vector<Diagnostic> Diagnostics::sorted() const {
   std::vector<std::size_t> order(kept_.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::sort(order.begin(), order.end(), [this](std::size_t a, std::size_t b) {
+    const bool other_a = kept_[a].file != file_;
+    const bool other_b = kept_[b].file != file_;
+    if (other_a || other_b) return std::pair(other_a, a) < std::pair(other_b, b);
     return std::pair(kept_[a].position, a) < std::pair(kept_[b].position, b);
   });
   std::vector<Diagnostic> out;
@@ -133,9 +145,10 @@ std::vector<Diagnostic> Diagnostics::sorted() const {
   return out;
 }
 
-std::string Diagnostics::to_text() const {
+std::string Diagnostics::to_text(Show show) const {
   std::string out;
   for (const Diagnostic& d : sorted()) {
+    if (show == Show::errors && d.severity != Severity::error) continue;
     out.append(visible(d.file));
     if (d.position.line != 0) {
       out.append(":").append(std::to_string(d.position.line)).append(":").append(std::to_string(d.position.column));

@@ -67,16 +67,20 @@ class Diagnostics {
   void error(Problem problem, Position at, std::string what, std::string fix = {});
   void warning(Problem problem, const Node& at, std::string what, std::string fix = {});
 
+  // Those of another file, after those of this one.
+  void append(const Diagnostics& other);
+
   // True once nothing more is kept: expensive hints are not worth computing.
   [[nodiscard]] bool full() const noexcept { return kept_.size() >= kMaxKept; }
   [[nodiscard]] bool has_errors() const noexcept { return errors_ != 0; }
   [[nodiscard]] std::size_t errors() const noexcept { return errors_; }
   [[nodiscard]] std::size_t warnings() const noexcept { return warnings_; }
-  // In the order of the file.
+  // In the order of the file; other files follow.
   [[nodiscard]] std::vector<Diagnostic> sorted() const;
   [[nodiscard]] std::span<const Diagnostic> all() const noexcept { return kept_; }
 
-  [[nodiscard]] std::string to_text() const;
+  enum class Show : std::uint8_t { all, errors };
+  [[nodiscard]] std::string to_text(Show show = Show::all) const;
   // {"errors": n, "warnings": n, "diagnostics": [{severity, code, file, line, column, path, what, why, fix}]}
   [[nodiscard]] std::string to_json() const;
 

@@ -224,5 +224,30 @@ TEST(Diagnostics, KeepsABoundedNumber) {
   EXPECT_NE(diagnostics.to_text().find("and 900 more"), std::string::npos);
 }
 
+TEST(Diagnostics, OfAnotherFileFollowThoseOfThisOne) {
+  Diagnostics diagnostics("postern.yaml");
+  diagnostics.error(Problem::bad_value, Position{9, 1}, "late");
+  Diagnostics other("keys.yaml");
+  other.error(Problem::bad_value, Position{2, 1}, "second");
+  other.error(Problem::bad_value, Position{1, 1}, "first");
+  diagnostics.append(other);
+  diagnostics.error(Problem::bad_value, Position{1, 1}, "early");
+  std::string order;
+  for (const Diagnostic& d : diagnostics.sorted()) order += d.file + " " + d.what + "; ";
+  EXPECT_EQ(order, "postern.yaml early; postern.yaml late; keys.yaml first; keys.yaml second; ");
+  EXPECT_EQ(diagnostics.errors(), 4U);
+}
+
+TEST(Diagnostics, ErrorsAloneAsText) {
+  Diagnostics diagnostics("postern.yaml");
+  const auto document = read_document("postern.yaml", "a: 1\n", diagnostics);
+  diagnostics.warning(Problem::unused_origin, document->root(), "worth a word");
+  diagnostics.error(Problem::bad_value, document->root(), "wrong");
+  EXPECT_NE(diagnostics.to_text().find("worth a word"), std::string::npos);
+  const std::string errors = diagnostics.to_text(Diagnostics::Show::errors);
+  EXPECT_EQ(errors.find("worth a word"), std::string::npos);
+  EXPECT_NE(errors.find("wrong"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace postern::config

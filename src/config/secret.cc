@@ -87,6 +87,17 @@ std::optional<std::string> read_secret_file(const std::string& path, const Node&
                       "create the file, readable for the user of the gateway only");
     return std::nullopt;
   }
+  if (outcome.writable_by_others()) {
+    wipe_text(*outcome.content);
+    diagnostics.error(Problem::writable_by_others, node, printable(path) + " may be written by others than its owner",
+                      "chmod go-w " + path);
+    return std::nullopt;
+  }
+  // Only of a file of our own: what systemd and Kubernetes mount belongs to root, and its mode is their decision.
+  if (outcome.needlessly_readable()) {
+    diagnostics.warning(Problem::secret_readable, node, printable(path) + " may be read by everybody on this machine",
+                        "chmod 600 " + path);
+  }
   // Editors and `echo` end a file with a newline; nobody means it as part of the secret.
   std::string& content = *outcome.content;
   if (content.ends_with('\n')) content.pop_back();
@@ -214,6 +225,8 @@ FileReader::Outcome DiskFileReader::read(const std::string& path, std::size_t ma
       outcome.problem = "larger than " + std::to_string(max_bytes) + " bytes";
     } else {
       outcome.content.emplace(content.data(), used);
+      outcome.mode = status.st_mode & 07777U;
+      outcome.own = status.st_uid == ::geteuid();
     }
     wipe_text(content);
   }

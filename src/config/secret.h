@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <iosfwd>
 #include <memory>
 #include <optional>
@@ -58,6 +59,14 @@ class FileReader {
   struct Outcome {
     std::optional<std::string> content;
     std::string problem;
+    // Of the file whose content this is.
+    std::uint32_t mode = 0600;
+    bool own = false;  // belongs to the user of this process
+
+    // Somebody else could put another content there.
+    [[nodiscard]] bool writable_by_others() const noexcept { return (mode & 0022U) != 0; }
+    // Everybody on this machine may read it, and its owner, who could change that, is this process.
+    [[nodiscard]] bool needlessly_readable() const noexcept { return own && (mode & 0004U) != 0; }
   };
   virtual ~FileReader() = default;
   [[nodiscard]] virtual Outcome read(const std::string& path, std::size_t max_bytes) const = 0;

@@ -149,5 +149,42 @@ TEST(DiskFileReader, ReadsRegularFilesOnly) {
   std::filesystem::remove_all(directory);
 }
 
+// What counts is who could change it; who may read it is worth a word, where it is ours to decide.
+TEST(Secret, PermissionsOfTheFile) {
+  const struct {
+    std::uint32_t mode;
+    bool own;
+    std::optional<Severity> says;
+    Problem problem;
+  } cases[] = {
+      {0600, true, std::nullopt, {}},
+      {0640, true, std::nullopt, {}},
+      {0400, false, std::nullopt, {}},
+      {0440, false, std::nullopt, {}},  // systemd's and Kubernetes' own
+      {0444, false, std::nullopt, {}},
+      {0644, true, Severity::warning, Problem::secret_readable},
+      {0444, true, Severity::warning, Problem::secret_readable},
+      {0660, true, Severity::error, Problem::writable_by_others},
+      {0602, true, Severity::error, Problem::writable_by_others},
+      {0666, false, Severity::error, Problem::writable_by_others},
+  };
+  const MapEnvironment environment;
+  for (const auto& c : cases) {
+    MapFiles files;
+    files.values["/s/a"] = std::string(kSecretA);
+    files.mode = c.mode;
+    files.own = c.own;
+    Diagnostics diagnostics("postern.yaml");
+    const auto document = read_document("postern.yaml", "a: ${file:/s/a}\n", diagnostics);
+    ASSERT_TRUE(document);
+    const auto secret = resolve_secret(*document->root().find("a"), {environment, files}, diagnostics);
+    EXPECT_EQ(secret.has_value(), c.says != Severity::error) << std::oct << c.mode;
+    ASSERT_EQ(diagnostics.all().size(), c.says ? 1U : 0U) << std::oct << c.mode << diagnostics.to_text();
+    if (!c.says) continue;
+    EXPECT_EQ(diagnostics.all()[0].severity, *c.says);
+    EXPECT_EQ(diagnostics.all()[0].problem, c.problem);
+  }
+}
+
 }  // namespace
 }  // namespace postern::config

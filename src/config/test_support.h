@@ -30,9 +30,11 @@ class MapFiles final : public FileReader {
     const auto at = values.find(path);
     if (at == values.end()) return {std::nullopt, "No such file or directory"};
     if (at->second.size() > max_bytes) return {std::nullopt, "too large"};
-    return {at->second, ""};
+    return {at->second, "", mode, own};
   }
   std::map<std::string, std::string> values;
+  std::uint32_t mode = 0600;
+  bool own = true;
 };
 
 inline constexpr char kSharedSecretSchema[] = {
@@ -46,6 +48,8 @@ inline constexpr std::string_view kRateLimitSchema = R"({"type": "object", "requ
     "per": {"$ref": "#/$defs/window"}}, "$defs": {"window": {"type": "string", "x-postern-format": "duration"}}})";
 inline constexpr std::string_view kRespondSchema = R"({"type": "object", "required": ["status"],
     "additionalProperties": false, "properties": {"status": {"type": "integer", "minimum": 200, "maximum": 599}}})";
+inline constexpr std::string_view kBodyLimitSchema = R"({"type": "object", "required": ["max"],
+    "additionalProperties": false, "properties": {"max": {"type": "string", "x-postern-format": "size"}}})";
 inline constexpr std::string_view kRedirectSchema = R"({"type": "object", "required": ["to"],
     "additionalProperties": false, "properties": {"to": {"type": "string"}}})";
 
@@ -57,6 +61,7 @@ inline constexpr std::string_view kRequestHeadersSchema = R"({"type": "object", 
 inline Schema test_schema() {
   constexpr std::string_view shared_secret(kSharedSecretSchema, sizeof(kSharedSecretSchema));
   const SchemaPart parts[] = {{"policy", "api_key", kApiKeySchema},
+                              {"policy", "body_limit", kBodyLimitSchema},
                               {"policy", "rate_limit", kRateLimitSchema},
                               {"policy", "request_headers", kRequestHeadersSchema},
                               {"policy", "respond", kRespondSchema},
@@ -77,6 +82,7 @@ struct World {
   MapEnvironment environment;
   MapFiles files;
   Schema schema = test_schema();
+  ExpiredException expired = ExpiredException::error;
 
   World() {
     files.values["/s/a"] = std::string(kSecretA) + "\n";
@@ -84,7 +90,7 @@ struct World {
   }
   std::shared_ptr<const Config> load(std::string_view text, Diagnostics& diagnostics,
                                      const std::string& file = "postern.yaml") const {
-    const LoadInput input{file, text, schema, {environment, files}, kTestNow, {}, {"api_key"}};
+    const LoadInput input{file, text, schema, {environment, files}, kTestNow, {}, {"api_key"}, expired};
     return config::load(input, diagnostics);
   }
 };

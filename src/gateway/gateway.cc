@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
@@ -14,7 +15,6 @@
 #include "gateway/schema.h"
 #include "gateway/signals.h"
 #include "gateway/start_failure.h"
-#include "policies/catalog.h"
 #include "store/private_directory.h"
 
 namespace postern::gateway {
@@ -35,7 +35,7 @@ unsigned available_cpus() {
   double period = 0;
   if (quota >> allowed >> period && allowed != "max" && period > 0) {
     const double cpus = std::strtod(allowed.c_str(), nullptr) / period;
-    if (cpus > 0) count = std::min(count, std::max(1u, static_cast<unsigned>(cpus + 0.5)));
+    if (cpus > 0) count = std::min(count, std::max(1u, static_cast<unsigned>(std::lround(cpus))));
   }
   return count;
 }
@@ -58,44 +58,37 @@ observe::AccessLog::Options access_log_options(const config::AccessLogConfig& co
   return options;
 }
 
-SocketAddress to_socket_address(const config::Address& address) {
-  if (address.kind == config::Address::Kind::unix_socket) return {{}, 0, address.path};
+Result<SocketAddress> to_socket_address(const config::Address& address) {
+  if (address.kind == config::Address::Kind::unix_socket) return SocketAddress{{}, 0, address.path};
   const auto ip = IpAddress::parse(address.host == "localhost" ? "127.0.0.1" : address.host);
-  return {ip.value_or(IpAddress()), address.port, {}};
-}
-
-bool identifies_consumers(const config::Config& config) {
-  const std::vector<std::string> names = policies::authenticating_policies();
-  const auto any = [&](const std::vector<config::PolicyUse>& uses) {
-    return std::ranges::any_of(
-        uses, [&](const config::PolicyUse& use) { return std::ranges::find(names, use.name) != names.end(); });
-  };
-  return any(config.policies) || std::ranges::any_of(config.origins, any, &config::OriginConfig::policies) ||
-         std::ranges::any_of(config.routes, any, &config::RouteConfig::policies);
+  if (!ip) return fail(Code::io_failed, Side::gateway, "`" + address.text + "` is not an address to listen on");
+  return SocketAddress{*ip, address.port, {}};
 }
 
 bool same_file(const config::ConsumersConfig& a, const config::ConsumersConfig& b) {
   return a.file == b.file && a.database == b.database;
 }
 
-// What is fixed when the process starts; a reload that changes it says so.
-std::vector<std::string> needs_restart(const config::Config& before, const config::Config& after) {
-  std::vector<std::string> out;
-  const auto note = [&](std::string_view what) {
-    out.push_back("! " + std::string(what) + ": takes effect at the next start");
+bool same_sink(const config::AccessLogConfig& a, const config::AccessLogConfig& b) {
+  return a.sink == b.sink && a.path == b.path && a.query_values == b.query_values;
+}
+
+// The snapshot's policies ask the store for as long as they exist.
+std::shared_ptr<const Snapshot> keep_alive(std::shared_ptr<const Snapshot> snapshot,
+                                           std::shared_ptr<const store::KeyStore> keys) {
+  if (!snapshot || !keys) return snapshot;
+  struct Both {
+    std::shared_ptr<const store::KeyStore> keys;
+    std::shared_ptr<const Snapshot> snapshot;  // goes first
   };
-  if (before.workers != after.workers) note("workers");
-  if (before.observe.has_value() != after.observe.has_value() ||
-      (before.observe && before.observe->address.text != after.observe->address.text)) {
-    note("observe");
-  }
-  if (before.admin.socket != after.admin.socket) note("admin.socket");
-  if (before.access_log.sink != after.access_log.sink || before.access_log.path != after.access_log.path ||
-      before.access_log.query_values != after.access_log.query_values) {
-    note("access_log");
-  }
-  if (!same_file(before.consumers, after.consumers)) note("consumers");
-  return out;
+  const auto both = std::make_shared<const Both>(std::move(keys), std::move(snapshot));
+  return {both, both->snapshot.get()};
+}
+
+// The error of something that has a place in the file system, with the way to mend it.
+std::unexpected<Error> unusable(std::string_view what, const Error& error, std::string_view fix) {
+  return fail(error.code(), error.side(),
+              std::string(what) + ": " + std::string(error.detail()) + "\n  fix: " + std::string(fix));
 }
 
 }  // namespace
@@ -122,31 +115,57 @@ Gateway::~Gateway() {
   snapshot_.reset();
 }
 
-std::shared_ptr<const Snapshot> Gateway::load(From from, LoadReport& report) {
+Gateway::Candidate Gateway::load(From from, LoadReport& report) {
   config::Diagnostics diagnostics(options_.config_file);
   std::optional<std::string> text =
       from == From::file ? read_config_text(options_.config_file, diagnostics) : std::optional(text_in_force_);
   std::shared_ptr<const config::Config> config;
-  loading_files_ = std::make_unique<SecretFiles>();
+  Candidate candidate;
+  candidate.files = std::make_unique<SecretFiles>();
   if (text) {
-    loading_text_ = std::move(*text);
-    config = load_config(options_.config_file, loading_text_, *loading_files_, options_.clock.wall(), diagnostics);
+    candidate.text = std::move(*text);
+    // The text that runs must not keep a secret from being renewed only because time has passed: requests to an origin
+    // whose exception has expired are refused anyway.
+    const auto expired = from == From::file ? config::ExpiredException::error : config::ExpiredException::warning;
+    config = load_config(options_.config_file, candidate.text, *candidate.files, options_.clock.wall(), diagnostics,
+                         expired);
   }
-  std::shared_ptr<const Snapshot> snapshot;
   if (config) {
     Result<void> prepared = prepare_services(*config);
-    if (prepared) prepared = open_key_store(*config);
+    if (prepared) {
+      Result<std::shared_ptr<store::KeyStore>> keys = key_store_for(*config);
+      if (keys) {
+        candidate.keys = std::move(*keys);
+      } else {
+        prepared = std::unexpected(std::move(keys.error()));
+      }
+    }
     if (!prepared) {
       report.problems = describe_failure(options_.config_file, *config, prepared.error());
       report.outcome = LoadReport::Outcome::failed;
-      return nullptr;
+      return candidate;
     }
-    const Snapshot::Services services{{options_.clock, key_store_.get(), rate_table_.get(), {}}, *metrics_, *registry_};
-    snapshot = Snapshot::build(config, services, snapshot_.get(), generation_ + 1, diagnostics);
+    const Snapshot::Services services{
+        {options_.clock, candidate.keys.get(), rate_table_.get(), {}}, *metrics_, *registry_};
+    candidate.snapshot =
+        keep_alive(Snapshot::build(config, services, snapshot_.get(), generation_ + 1, diagnostics), candidate.keys);
   }
   report.problems = diagnostics.to_text();
-  report.problems_json = diagnostics.to_json();
-  return snapshot;
+  report.errors = diagnostics.to_text(config::Diagnostics::Show::errors);
+  return candidate;
+}
+
+void Gateway::take_over(Candidate candidate) {
+  snapshot_ = std::move(candidate.snapshot);
+  generation_ = snapshot_->generation;
+  text_in_force_ = std::move(candidate.text);
+  secret_files_ = std::move(candidate.files);
+  if (key_store_ && key_store_ != candidate.keys) {
+    key_store_->on_change({});  // nobody new asks it: its troubles are no news any more
+    old_key_stores_.push_back(std::move(key_store_));
+  }
+  key_store_ = std::move(candidate.keys);
+  metrics_->set_generation(generation_);
 }
 
 // Once, at the start: what lives as long as the process.
@@ -172,20 +191,25 @@ Result<void> Gateway::prepare_services(const config::Config& config) {
   return {};
 }
 
-// As soon as a policy asks who somebody is; a gateway without such a policy needs no database.
-Result<void> Gateway::open_key_store(const config::Config& config) {
-  if (key_store_ || !identifies_consumers(config)) return {};
+// Only where a policy asks who somebody is: a gateway without such a policy needs no database. The running store goes
+// on if it reads what the configuration names.
+Result<std::shared_ptr<store::KeyStore>> Gateway::key_store_for(const config::Config& config) const {
+  if (!identifies_consumers(config)) return nullptr;
+  if (key_store_ && same_file(snapshot_->config->consumers, config.consumers)) return key_store_;
   store::KeyStore::Options options;
   options.database = config.consumers.database;
   options.file = config.consumers.file;
   if (!options.database.empty()) {
-    Result<void> made = store::make_private_directory(std::filesystem::path(options.database).parent_path());
-    if (!made) return made;
+    const Result<void> made = store::make_private_directory(std::filesystem::path(options.database).parent_path());
+    if (!made) {
+      return unusable("the key database " + options.database + " has no directory", made.error(),
+                      "let `state_directory` name a directory that the gateway may write");
+    }
   }
-  Result<std::unique_ptr<store::KeyStore>> keys = store::KeyStore::open(options, options_.clock);
-  if (!keys) return std::unexpected(std::move(keys.error()));
-  key_store_ = std::move(*keys);
-  key_store_->on_change([&log = options_.log](const store::KeyStore::Status& status) {
+  Result<std::unique_ptr<store::KeyStore>> opened = store::KeyStore::open(options, options_.clock);
+  if (!opened) return std::unexpected(std::move(opened.error()));
+  std::shared_ptr<store::KeyStore> keys = std::move(*opened);
+  keys->on_change([&log = options_.log](const store::KeyStore::Status& status) {
     if (!status.problem.empty()) {
       log.error(status.available ? observe::Constant("the keys cannot be read; the last ones serve for a moment")
                                  : observe::Constant("the keys cannot be read; nobody who needs one is let in"),
@@ -194,27 +218,43 @@ Result<void> Gateway::open_key_store(const config::Config& config) {
       log.info("the keys can be read again");
     }
   });
-  return {};
+  return keys;
+}
+
+// Nobody but this thread gives out a store of the list again: one holder left is the list itself.
+void Gateway::close_unused_key_stores() {
+  std::erase_if(old_key_stores_, [](const auto& store) { return store.use_count() == 1; });
+}
+
+std::vector<std::string> Gateway::waiting_for_restart(const config::Config& config) const {
+  std::vector<std::string> names;
+  const config::Config& runs = *started_with_;
+  if ((config.workers != 0 ? config.workers : available_cpus()) != workers_.size()) names.emplace_back("workers");
+  if (runs.observe.has_value() != config.observe.has_value() ||
+      (runs.observe && runs.observe->address.text != config.observe->address.text)) {
+    names.emplace_back("observe");
+  }
+  if (runs.admin.socket != config.admin.socket) names.emplace_back("admin.socket");
+  if (!same_sink(runs.access_log, config.access_log)) names.emplace_back("access_log");
+  return names;
 }
 
 LoadReport Gateway::start() {
   LoadReport report;
-  std::shared_ptr<const Snapshot> snapshot = load(From::file, report);
-  if (!snapshot) return report;
-  const auto rejected = [&, config = snapshot->config](const Error& error) {
+  Candidate candidate = load(From::file, report);
+  if (!candidate.snapshot) return report;
+  const auto rejected = [&, config = candidate.snapshot->config](const Error& error) {
     report.problems += describe_failure(options_.config_file, *config, error);
     report.outcome = LoadReport::Outcome::failed;
     return report;
   };
   for (std::size_t i = 0; i < workers_.size(); ++i) {
-    Result<void> prepared = workers_[i]->prepare(snapshot, i == 0 ? Worker::Role::first : Worker::Role::other);
+    Result<void> prepared = workers_[i]->prepare(candidate.snapshot, i == 0 ? Worker::Role::first : Worker::Role::other);
     if (!prepared) return rejected(prepared.error());
     workers_[i]->commit();
   }
-  snapshot_ = std::move(snapshot);
-  generation_ = snapshot_->generation;
-  text_in_force_ = loading_text_;
-  secret_files_ = std::move(loading_files_);
+  take_over(std::move(candidate));
+  started_with_ = snapshot_->config;
   Result<void> opened = open_control_listeners(*snapshot_->config);
   if (!opened) return rejected(opened.error());
   Result<std::unique_ptr<origins::Resolver>> resolver = origins::make_resolver(loop_);
@@ -227,9 +267,8 @@ LoadReport Gateway::start() {
     return std::all_of(watchers_.begin(), watchers_.end(), [](const auto& w) { return w->settled(); });
   };
   while (!settled() && !draining_ && options_.clock.now() < deadline) loop_.run_once();
-  metrics_->set_generation(generation_);
   for (const auto& worker : workers_) worker->start();
-  tasks_.spawn(watch_secret_files());
+  tasks_.spawn(every_second());
   report.outcome = LoadReport::Outcome::applied;
   return report;
 }
@@ -238,19 +277,24 @@ Result<void> Gateway::open_control_listeners(const config::Config& config) {
   if (config.observe) {
     observe_server_ = std::make_unique<ControlServer>(
         loop_, [this](const ControlRequest& request) { return observe_request(request); }, ControlServer::Guard::none);
-    Result<void> opened = observe_server_->listen(options_.network, to_socket_address(config.observe->address));
+    Result<SocketAddress> address = to_socket_address(config.observe->address);
+    if (!address) return std::unexpected(std::move(address.error()));
+    Result<void> opened = observe_server_->listen(options_.network, *address);
     if (!opened) return opened;
   }
   if (config.admin.socket.empty()) return {};
-  std::error_code ignored;
-  std::filesystem::create_directories(std::filesystem::path(config.admin.socket).parent_path(), ignored);
+  const std::string what = "the admin socket " + config.admin.socket;
+  constexpr std::string_view kFix = "let `admin: {socket: /path}` name a place that the gateway may write";
+  const Result<void> made = store::make_private_directory(std::filesystem::path(config.admin.socket).parent_path());
+  if (!made) return unusable(what, made.error(), kFix);
   admin_server_ = std::make_unique<ControlServer>(
       loop_, [this](const ControlRequest& request) { return admin_request(request); }, ControlServer::Guard::same_host);
   // The socket is made with the mode of the mask: nobody else may open it, not even for a moment.
   const mode_t before = ::umask(0177);
-  Result<void> opened = admin_server_->listen(options_.network, {{}, 0, config.admin.socket});
+  const Result<void> opened = admin_server_->listen(options_.network, {{}, 0, config.admin.socket});
   ::umask(before);
-  return opened;
+  if (!opened) return unusable(what, opened.error(), kFix);
+  return {};
 }
 
 void Gateway::watch_origins() {
@@ -287,13 +331,15 @@ LoadReport Gateway::reload(From from) {
     last_reload_.state = outcome == LoadReport::Outcome::applied     ? observe::ReloadState::applied
                          : outcome == LoadReport::Outcome::unchanged ? observe::ReloadState::unchanged
                                                                      : observe::ReloadState::rejected;
-    last_reload_.message = report.problems;
+    // A log record is cut somewhere: no warning may take the place of what went wrong.
+    const std::string& why = report.errors.empty() ? report.problems : report.errors;
+    last_reload_.message = why;
     metrics_->reloaded(outcome == LoadReport::Outcome::applied     ? observe::ReloadOutcome::applied
                        : outcome == LoadReport::Outcome::unchanged ? observe::ReloadOutcome::unchanged
                                                                    : observe::ReloadOutcome::rejected);
     if (outcome == LoadReport::Outcome::rejected || outcome == LoadReport::Outcome::failed) {
       options_.log.error("reload rejected; the running configuration stays",
-                         {observe::LogField::text("problems", report.problems)});
+                         {observe::LogField::text("problems", why)});
     } else {
       options_.log.info("reloaded", {observe::LogField::number("generation", generation_),
                                      observe::LogField::number("changes", report.changes.size())});
@@ -304,21 +350,25 @@ LoadReport Gateway::reload(From from) {
     report.problems = "the gateway is shutting down\n";
     return finish(LoadReport::Outcome::rejected);
   }
-  std::shared_ptr<const Snapshot> snapshot = load(from, report);
+  Candidate candidate = load(from, report);
+  const std::shared_ptr<const Snapshot> snapshot = candidate.snapshot;
   if (!snapshot) {
     // Said once; the next look tries again only if a file has changed once more.
-    if (from == From::in_force) secret_files_ = std::move(loading_files_);
+    if (from == From::in_force) secret_files_ = std::move(candidate.files);
     return finish(report.outcome);
   }
   for (const std::string& path : config::secrets_fixed_at_start(*snapshot->config)) {
     report.notes.push_back(path + " comes from the environment, which is fixed when the process starts");
   }
   report.changes = config::describe_changes(*snapshot_->config, *snapshot->config);
-  for (std::string& line : needs_restart(*snapshot_->config, *snapshot->config))
-    report.changes.push_back(std::move(line));
-  if (report.changes.empty()) {
-    text_in_force_ = loading_text_;
-    secret_files_ = std::move(loading_files_);
+  const bool unchanged = report.changes.empty();
+  // Said at each reload, until it is true.
+  for (const std::string& name : waiting_for_restart(*snapshot->config)) {
+    report.changes.push_back("! " + name + ": takes effect at the next start");
+  }
+  if (unchanged) {
+    text_in_force_ = std::move(candidate.text);
+    secret_files_ = std::move(candidate.files);
     return finish(LoadReport::Outcome::unchanged);
   }
 
@@ -329,16 +379,13 @@ LoadReport Gateway::reload(From from) {
     const auto role = i == 0 ? Worker::Role::first : Worker::Role::other;
     workers_[i]->call([&] { prepared = workers_[i]->prepare(snapshot, role); });
     if (prepared) continue;
-    report.problems += describe_failure(options_.config_file, *snapshot->config, prepared.error());
+    report.errors = describe_failure(options_.config_file, *snapshot->config, prepared.error());
+    report.problems += report.errors;
     for (const auto& worker : workers_) worker->call([&] { worker->abandon(); });
     return finish(LoadReport::Outcome::failed);
   }
   for (const auto& worker : workers_) worker->call([&] { worker->commit(); });
-  snapshot_ = std::move(snapshot);
-  generation_ = snapshot_->generation;
-  text_in_force_ = loading_text_;
-  secret_files_ = std::move(loading_files_);
-  metrics_->set_generation(generation_);
+  take_over(std::move(candidate));
   watch_origins();
   return finish(LoadReport::Outcome::applied);
 }
@@ -381,11 +428,19 @@ void Gateway::update_gauges() {
     }
   }
   metrics_->set_insecure_options(insecure);
+  if (!key_store_) {
+    store_series_ = {};
+    return;
+  }
+  observe::SeriesSet series(*registry_);
+  registry_->set(metrics_->store_available(series), key_store_->status().available ? 1 : 0);
+  store_series_ = std::move(series);
 }
 
-Task<void> Gateway::watch_secret_files() {
+Task<void> Gateway::every_second() {
   for (;;) {
     co_await loop_.sleep_for(std::chrono::seconds(1));
+    close_unused_key_stores();
     if (draining_ || !secret_files_->changed(options_.clock.wall())) continue;
     options_.log.info("the file of a secret has changed");
     static_cast<void>(reload(From::in_force));

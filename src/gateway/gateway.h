@@ -31,8 +31,8 @@ struct LoadReport {
     failed,    // the configuration may be right, but an address, file or other resource cannot be had
   };
   Outcome outcome = Outcome::rejected;
-  std::string problems;  // text of the diagnostics, or why an address cannot be bound
-  std::string problems_json;
+  std::string problems;              // text of the diagnostics, or why an address cannot be bound
+  std::string errors;                // those of `problems` that are no warnings
   std::vector<std::string> changes;  // one line each
   std::vector<std::string> notes;    // what a reload cannot do
 };
@@ -72,10 +72,19 @@ class Gateway final : public TaskSet::ErrorHandler {
   [[nodiscard]] Loop& loop() noexcept { return loop_; }
 
  private:
+  // What a load has made. It becomes the gateway's own only when every loop has adopted the snapshot.
+  struct Candidate {
+    std::string text;
+    std::unique_ptr<SecretFiles> files;
+    std::shared_ptr<store::KeyStore> keys;     // the running one, if it is the same; nullptr if no policy asks
+    std::shared_ptr<const Snapshot> snapshot;  // keeps `keys` alive; nullptr if the load has failed
+  };
   [[nodiscard]] LoadReport reload(From from);
-  [[nodiscard]] std::shared_ptr<const Snapshot> load(From from, LoadReport& report);
+  [[nodiscard]] Candidate load(From from, LoadReport& report);
+  void take_over(Candidate candidate);
   [[nodiscard]] Result<void> prepare_services(const config::Config& config);
-  [[nodiscard]] Result<void> open_key_store(const config::Config& config);
+  [[nodiscard]] Result<std::shared_ptr<store::KeyStore>> key_store_for(const config::Config& config) const;
+  void close_unused_key_stores();
   [[nodiscard]] Result<void> open_control_listeners(const config::Config& config);
   void watch_origins();
   void resolve_new_names(const Snapshot& snapshot) const;
@@ -84,11 +93,13 @@ class Gateway final : public TaskSet::ErrorHandler {
   [[nodiscard]] ControlAnswer reload_request(const ControlRequest& request);
   [[nodiscard]] ControlAnswer refresh_keys();
   [[nodiscard]] observe::Status status() const;
+  // Options that are fixed when the process starts, and for which `config` says something else than what runs.
+  [[nodiscard]] std::vector<std::string> waiting_for_restart(const config::Config& config) const;
   [[nodiscard]] bool ready() const;
   [[nodiscard]] Task<void> drain();
   // For a scrape: what is not counted as it happens.
   void update_gauges();
-  [[nodiscard]] Task<void> watch_secret_files();
+  [[nodiscard]] Task<void> every_second();
   void on_task_exception(std::exception_ptr exception) noexcept override;
   [[nodiscard]] std::size_t open_connections() const;
 
@@ -97,10 +108,15 @@ class Gateway final : public TaskSet::ErrorHandler {
   Loop loop_;
   std::unique_ptr<observe::MetricRegistry> registry_;
   std::unique_ptr<observe::GatewayMetrics> metrics_;
+  observe::SeriesSet store_series_;  // empty without a key store
   std::unique_ptr<observe::AccessLog> access_log_;
-  std::unique_ptr<store::KeyStore> key_store_;
+  std::shared_ptr<store::KeyStore> key_store_;
+  // Of earlier configurations, while a request that began with one may still ask. Closed here, because closing waits
+  // for the store's thread, and no loop may.
+  std::vector<std::shared_ptr<store::KeyStore>> old_key_stores_;
   std::unique_ptr<store::RateTable> rate_table_;
   std::shared_ptr<const Snapshot> snapshot_;
+  std::shared_ptr<const config::Config> started_with_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<ControlServer> observe_server_;
   std::unique_ptr<ControlServer> admin_server_;
@@ -109,9 +125,7 @@ class Gateway final : public TaskSet::ErrorHandler {
   BufferPool buffers_;
   std::vector<std::unique_ptr<origins::OriginWatcher>> watchers_;
   observe::ReloadStatus last_reload_;
-  std::string loading_text_;  // of the last load, good or not
   std::string text_in_force_;
-  std::unique_ptr<SecretFiles> loading_files_;
   std::unique_ptr<SecretFiles> secret_files_;  // of the configuration in force
   std::uint64_t generation_ = 0;
   bool draining_ = false;

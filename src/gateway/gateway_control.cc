@@ -127,6 +127,7 @@ observe::Status Gateway::status() const {
     }
   }
   out.reload = last_reload_;
+  out.waiting_for_restart = waiting_for_restart(*snapshot_->config);
   if (key_store_) {
     const store::KeyStore::Status keys = key_store_->status();
     out.store.state = keys.available ? observe::StoreState::ready : observe::StoreState::failing;

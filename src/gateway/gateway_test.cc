@@ -13,6 +13,7 @@
 #include <random>
 #include <thread>
 
+#include "config/units.h"
 #include "platform/entropy.h"
 #include "platform/socket_network.h"
 
@@ -250,7 +251,7 @@ class GatewayThreads : public ::testing::Test {
   }
   void write(const std::string& text) { directory_.write("postern.yaml", text); }
   [[nodiscard]] Gateway::Options options() {
-    return {(directory_.path / "postern.yaml").string(), clock_, network_, entropy_, log_};
+    return {(directory_.path / "postern.yaml").string(), *clock, network_, entropy_, log_};
   }
   void start(const std::string& text) {
     write(text);
@@ -292,13 +293,22 @@ class GatewayThreads : public ::testing::Test {
     out = inbox;
   }
 
+  [[nodiscard]] std::string metrics(std::uint16_t observe, const std::string& line) {
+    std::string out;
+    fetch(observe, "/metrics", out);
+    const std::size_t at = out.find("\n" + line + " ");
+    return at == std::string::npos ? ""
+                                   : out.substr(at + line.size() + 2, out.find('\n', at + 1) - at - line.size() - 2);
+  }
+
   Origin origin;
   const std::uint16_t port = free_port();
   std::optional<Gateway> gateway;
   int exit_code = -1;
+  Directory directory_;
+  Clock* clock = &clock_;
 
  private:
-  Directory directory_;
   SystemClock clock_;
   SocketNetwork network_;
   SystemEntropy entropy_;
@@ -473,6 +483,40 @@ TEST_F(GatewayThreads, a_signal_while_names_are_looked_up_ends_the_start) {
   const LoadReport report = gateway->start();
   EXPECT_EQ(report.outcome, LoadReport::Outcome::applied) << report.problems;
   EXPECT_EQ(gateway->run(), 0);
+}
+
+// The calendar of a gateway that runs for long; deadlines go on as usual.
+class CalendarClock final : public Clock {
+ public:
+  [[nodiscard]] MonoTime now() const noexcept override { return std::chrono::steady_clock::now(); }
+  [[nodiscard]] WallTime wall() const noexcept override { return std::chrono::system_clock::now() + ahead.load(); }
+  std::atomic<Duration> ahead{Duration(0)};
+};
+
+// Requests to the origin whose exception has expired are refused; the secrets of the others must rotate all the same.
+TEST_F(GatewayThreads, an_expired_exception_of_one_origin_does_not_keep_the_secret_of_another_from_rotating) {
+  CalendarClock calendar;
+  clock = &calendar;
+  const std::uint16_t observe = free_port();
+  const std::string today = config::format_timestamp(calendar.wall()).substr(0, 10);
+  const std::string text =
+      config("a",
+             "  old:\n    url: http://192.0.2.1:9\n    identity: [{shared_secret: {header: X-Secret, value: \"${file:" +
+                 (directory_.path / "b").string() +
+                 "}\"}}]\n    insecure: {reason: moves to TLS soon, until: " + today + "}\n",
+             "  - {match: {path: /old}, origin: old, public: true}\n") +
+      "observe: {address: \"127.0.0.1:" + std::to_string(observe) + "\"}\n";
+  start(text);
+  calendar.ahead = std::chrono::hours(48);
+  EXPECT_EQ(reload().outcome, LoadReport::Outcome::rejected) << "whoever asks for a reload is told";
+  directory_.write("a", "0123456789abcdef-C-secret");
+  const auto guard = std::chrono::steady_clock::now() + 20s;
+  while (metrics(observe, "postern_config_generation") != "2" && std::chrono::steady_clock::now() < guard) {
+    std::this_thread::sleep_for(50ms);
+  }
+  EXPECT_EQ(metrics(observe, "postern_config_generation"), "2");
+  stop();
+  gateway.reset();
 }
 
 TEST_F(GatewayThreads, work_is_posted_to_a_loop_from_many_threads) {

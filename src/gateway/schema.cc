@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "config/yaml.h"
@@ -26,7 +27,7 @@ std::optional<std::string> read_config_text(const std::string& file, config::Dia
 
 std::shared_ptr<const config::Config> load_config(const std::string& file, std::string_view text,
                                                   const config::FileReader& secret_files, WallTime now,
-                                                  config::Diagnostics& diagnostics) {
+                                                  config::Diagnostics& diagnostics, config::ExpiredException expired) {
   const Result<config::Schema> schema = full_schema();
   if (!schema) {
     diagnostics.error(config::Problem::unreadable, config::Position{},
@@ -40,8 +41,19 @@ std::shared_ptr<const config::Config> load_config(const std::string& file, std::
                                 .secrets = {environment, secret_files},
                                 .now = now,
                                 .paths = config::default_paths(environment, ::geteuid()),
-                                .authenticating_policies = policies::authenticating_policies()};
+                                .authenticating_policies = policies::authenticating_policies(),
+                                .expired = expired};
   return config::load(input, diagnostics);
+}
+
+bool identifies_consumers(const config::Config& config) {
+  const std::vector<std::string> names = policies::authenticating_policies();
+  const auto any = [&](const std::vector<config::PolicyUse>& uses) {
+    return std::ranges::any_of(
+        uses, [&](const config::PolicyUse& use) { return std::ranges::find(names, use.name) != names.end(); });
+  };
+  return any(config.policies) || std::ranges::any_of(config.origins, any, &config::OriginConfig::policies) ||
+         std::ranges::any_of(config.routes, any, &config::RouteConfig::policies);
 }
 
 }  // namespace postern::gateway

@@ -19,8 +19,11 @@ namespace postern::gateway {
 
 // Reads `text`, which came from `file`, with the process's environment and the secrets that `secret_files` finds.
 // nullptr if diagnostics has errors afterwards.
-[[nodiscard]] std::shared_ptr<const config::Config> load_config(const std::string& file, std::string_view text,
-                                                                const config::FileReader& secret_files, WallTime now,
-                                                                config::Diagnostics& diagnostics);
+[[nodiscard]] std::shared_ptr<const config::Config> load_config(
+    const std::string& file, std::string_view text, const config::FileReader& secret_files, WallTime now,
+    config::Diagnostics& diagnostics, config::ExpiredException expired = config::ExpiredException::error);
+
+// True if a policy asks who the client is: only then is there a key store.
+[[nodiscard]] bool identifies_consumers(const config::Config& config);
 
 }  // namespace postern::gateway

@@ -19,7 +19,8 @@ SecretFiles::Seen SecretFiles::look(const std::string& path, std::size_t max_byt
   // Before the content: a write in between makes the next look see another stamp.
   if (Result<store::FileStamp> stamp = store::stamp_of(path)) seen.stamp = *stamp;
   outcome = config::DiskFileReader().read(path, max_bytes);
-  if (outcome.content) {
+  // One that others may write is refused by every load: to make it safe is a change.
+  if (outcome.content && !outcome.writable_by_others()) {
     Digest digest{};
     ::SHA256(reinterpret_cast<const unsigned char*>(outcome.content->data()), outcome.content->size(), digest.data());
     seen.digest = digest;
@@ -35,25 +36,36 @@ void SecretFiles::settle(Seen& seen, WallTime now) noexcept {
 
 config::FileReader::Outcome SecretFiles::read(const std::string& path, std::size_t max_bytes) const {
   Outcome outcome;
-  seen_[path] = look(path, max_bytes, outcome);
+  known_[path] = {look(path, max_bytes, outcome), std::nullopt};
   return outcome;
 }
 
 bool SecretFiles::changed(WallTime now) const {
   bool any = false;
-  for (auto& [path, seen] : seen_) {
+  bool moving = false;
+  for (auto& [path, known] : known_) {
+    Seen& loaded = known.loaded;
     const Result<store::FileStamp> stamp = store::stamp_of(path);
-    const bool same_stamp = stamp ? seen.stamp == *stamp : !seen.stamp;
-    if (same_stamp && (seen.settled || !stamp)) continue;
+    const bool same_stamp = stamp ? loaded.stamp == *stamp : !loaded.stamp;
+    if (same_stamp && (loaded.settled || !stamp)) {
+      known.fresh.reset();
+      continue;
+    }
     Outcome outcome;
-    Seen fresh = look(path, seen.max_bytes, outcome);
+    Seen fresh = look(path, loaded.max_bytes, outcome);
     if (outcome.content) OPENSSL_cleanse(outcome.content->data(), outcome.content->size());
     settle(fresh, now);
-    any = any || fresh.digest != seen.digest;
+    if (fresh.digest == loaded.digest) {
+      loaded = fresh;
+      known.fresh.reset();
+      continue;
+    }
     // A change stays one until somebody reads the file for a load.
-    if (fresh.digest == seen.digest) seen = fresh;
+    any = true;
+    moving = moving || !known.fresh || !same_look(*known.fresh, fresh);
+    known.fresh = fresh;
   }
-  return any;
+  return any && !moving;
 }
 
 }  // namespace postern::gateway

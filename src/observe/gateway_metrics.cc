@@ -120,6 +120,11 @@ GatewayMetrics::GatewayMetrics(MetricRegistry& registry, WallTime started)
       connections_total_(registry.declare(
           MetricKind::counter,
           {.name = "postern_connections_total", .help = "Client connections accepted.", .labels = {"listener"}})),
+      store_available_(registry.declare(
+          MetricKind::gauge,
+          {.name = "postern_store_available",
+           .help = "1 if the keys of consumers are known, 0 while nobody who needs one is let in. Absent if no policy "
+                   "asks for keys."})),
       own_(registry) {
   const FamilyId errors = registry.declare(
       MetricKind::counter, {.name = "postern_errors_total",

@@ -89,6 +89,8 @@ class GatewayMetrics final {
   [[nodiscard]] OriginMetrics origin(SeriesSet& set, std::string_view name, std::size_t endpoints) const;
   [[nodiscard]] PolicyMetrics policy(SeriesSet& set, std::string_view name) const;
   [[nodiscard]] ListenerMetrics listener(SeriesSet& set, std::string_view name) const;
+  // While a key store is open: 1 or 0, set by MetricRegistry::set.
+  [[nodiscard]] Gauge store_available(SeriesSet& set) const { return set.gauge(store_available_, {}); }
 
   [[nodiscard]] Counter error(Code code, Side side) const noexcept {
     return errors_[static_cast<std::size_t>(side)].at(static_cast<std::size_t>(code));
@@ -116,6 +118,7 @@ class GatewayMetrics final {
   FamilyId origin_requests_, origin_duration_, endpoint_healthy_, retries_, reflections_;
   FamilyId policy_refusals_;
   FamilyId connections_, connections_total_;
+  FamilyId store_available_;
   SeriesSet own_;
   CounterRow errors_[3];
   CounterRow strips_, reloads_, log_dropped_;

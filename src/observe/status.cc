@@ -76,7 +76,11 @@ void gateway_json(JsonBuilder& json, const Status& status, Audience audience) {
   json.end_array().begin_object("reload").text("state", text_of(status.reload.state));
   time_if(json, "at", status.reload.at);
   if (audience == Audience::admin) text_if(json, "message", status.reload.message);
-  json.end_object().begin_object("store").text("state", text_of(status.store.state));
+  json.end_object().begin_array("waiting_for_restart");
+  for (const std::string& name : status.waiting_for_restart) {
+    json.begin_object().text("option", name).end_object();
+  }
+  json.end_array().begin_object("store").text("state", text_of(status.store.state));
   json.number("consumers", status.store.consumers).number("keys", status.store.keys);
   time_if(json, "fresh_at", status.store.fresh_at);
   if (audience == Audience::admin) text_if(json, "problem", status.store.problem);
@@ -141,6 +145,11 @@ void gateway_text(std::string& out, const Status& status, Audience audience) {
   if (status.reload.at) out += " " + when_text(*status.reload.at, status.now);
   if (audience == Audience::admin && !status.reload.message.empty()) out += ": " + shown(status.reload.message);
   out += '\n';
+  if (!status.waiting_for_restart.empty()) {
+    out += "takes effect at the next start:";
+    for (const std::string& name : status.waiting_for_restart) out += " " + shown(name);
+    out += '\n';
+  }
   for (std::size_t i = 0; i < status.loops.size(); ++i) {
     const LoopStatus& loop = status.loops[i];
     out += "loop " + std::to_string(i) + ": generation " + std::to_string(loop.generation) + ", " +

@@ -89,6 +89,7 @@ struct Status {
   std::vector<ListenerStatus> listeners;
   std::vector<OriginStatus> origins;
   ReloadStatus reload;
+  std::vector<std::string> waiting_for_restart;  // options for which the configuration says other than what runs
   StoreStatus store;
   std::vector<InsecureStatus> insecure;
   std::vector<CredentialStatus> credentials;

@@ -34,6 +34,7 @@ Status example() {
                                       .ejections = 4,
                                       .active = 0}}}},
           .reload = {.state = ReloadState::rejected, .at = now - seconds(61), .message = "a.yaml:3:1 \x1B[31mbad"},
+          .waiting_for_restart = {"workers", "admin.socket"},
           .store = {.state = StoreState::ready, .consumers = 2, .keys = 3, .fresh_at = now, .problem = ""},
           .insecure = {{.where = "origins.old", .reason = "until moved", .until = now + hours(24)},
                        {.where = "origins.older", .reason = "forgotten", .until = now - hours(1)}},
@@ -53,6 +54,7 @@ TEST(Status, JsonForTheAdminHoldsEverything) {
   EXPECT_EQ(json.at_pointer("/origins/0/endpoints/1/until"), "2023-11-14T22:13:50.000Z");
   EXPECT_EQ(json.at_pointer("/reload/state"), "rejected");
   EXPECT_EQ(json.at_pointer("/reload/message"), "a.yaml:3:1 \x1B[31mbad");
+  EXPECT_EQ(json.at_pointer("/waiting_for_restart/1/option"), "admin.socket");
   EXPECT_EQ(json.at_pointer("/store/keys"), 3);
   EXPECT_EQ(json.at_pointer("/insecure/0/state"), "in_force");
   EXPECT_EQ(json.at_pointer("/insecure/1/state"), "expired");
@@ -74,6 +76,7 @@ TEST(Status, TextIsForPeople) {
   EXPECT_EQ(render_text(example(), Audience::admin),
             "postern 0.1.0, up 2d 1h, generation 7\n"
             "reload: rejected 2023-11-14T22:12:19.000Z (1m 1s ago): a.yaml:3:1 ?[31mbad\n"
+            "takes effect at the next start: workers admin.socket\n"
             "loop 0: generation 7, 3 connections\n"
             "loop 1: generation 6, 1 connections\n"
             "listener 0: http 0.0.0.0:8443, 4 connections\n"

@@ -128,11 +128,47 @@ Result<std::unique_ptr<KeyDatabase>> KeyDatabase::open(const std::string& path, 
   return database;
 }
 
-Result<void> KeyDatabase::prepare(Missing missing) {
+Result<void> KeyDatabase::inspect(const std::string& path) {
+  // A name without characters that mean something in a URI (sqlite.org/uri.html).
+  std::string uri = "file:";
+  for (const char c : path) {
+    if (c == '%' || c == '?' || c == '#') {
+      uri += c == '%' ? "%25" : c == '?' ? "%3f" : "%23";
+    } else {
+      uri.push_back(c);
+    }
+  }
+  // Without a log the file is complete, and `immutable` keeps SQLite from making one; a log that is there belongs to
+  // whoever has the file open.
+  uri += ::access((path + "-wal").c_str(), F_OK) == 0 ? "?mode=ro" : "?immutable=1";
+  sqlite3* handle = nullptr;
+  const int opened =
+      sqlite3_open_v2(uri.c_str(), &handle,
+                      SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, nullptr);
+  KeyDatabase database(path, handle);
+  if (opened != SQLITE_OK) return database.failure("cannot be opened");
+  database.harden();
+  database.disown();
+  const Result<Marks> marks = database.read_marks();
+  if (!marks) return database.failure("cannot be read");
+  if (marks->empty()) return {};
+  if (auto known = database.judge(*marks); !known) return known;
+  if (auto prepared = database.prepare_statements(); !prepared) return prepared;
+  if (auto sound = database.check(); !sound) return sound;
+  auto records = database.list();
+  if (!records) return std::unexpected(std::move(records.error()));
+  return {};
+}
+
+void KeyDatabase::harden() noexcept {
   sqlite3_busy_timeout(database_, kBusyMilliseconds);
   sqlite3_db_config(database_, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   sqlite3_db_config(database_, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
   sqlite3_db_config(database_, SQLITE_DBCONFIG_DQS_DML, 0, nullptr);
+}
+
+Result<void> KeyDatabase::prepare(Missing missing) {
+  harden();
   // FULL: a revocation that was reported as done survives a power failure.
   if (auto ok = run("PRAGMA cell_size_check = ON; PRAGMA foreign_keys = ON; PRAGMA journal_mode = WAL;"
                     "PRAGMA synchronous = FULL;");
@@ -140,38 +176,54 @@ Result<void> KeyDatabase::prepare(Missing missing) {
     return ok;
   }
 
-  const auto pragma = [this](std::string_view sql) -> Result<std::int64_t> {
-    Statement statement;
-    if (!statement.prepare(database_, sql) || statement.step() != SQLITE_ROW) return failure("cannot be read");
-    return statement.integer(0);
-  };
-  auto application = pragma("PRAGMA application_id");
-  auto version = pragma("PRAGMA user_version");
-  auto tables = pragma("SELECT count(*) FROM sqlite_schema");
-  if (!application) return std::unexpected(std::move(application.error()));
-  if (!version) return std::unexpected(std::move(version.error()));
-  if (!tables) return std::unexpected(std::move(tables.error()));
-
-  if (*application == 0 && *version == 0 && *tables == 0 && missing == Missing::create) {
+  Result<Marks> marks = read_marks();
+  if (!marks) return std::unexpected(std::move(marks.error()));
+  if (marks->empty() && missing == Missing::create) {
     Transaction transaction(database_);
     if (!transaction.is_open()) return failure("cannot be written");
     // Another process may have been faster between our look and our lock.
-    tables = pragma("SELECT count(*) FROM sqlite_schema");
-    if (tables && *tables == 0) {
+    marks = read_marks();
+    if (marks && marks->tables == 0) {
       if (auto ok = run(kSchema); !ok) return ok;
       const std::string mark = "PRAGMA application_id = " + std::to_string(kApplicationId) +
                                "; PRAGMA user_version = " + std::to_string(kSchemaVersion) + ";";
       if (auto ok = run(mark.c_str()); !ok) return ok;
     }
     if (!transaction.commit()) return failure("cannot be written");
-  } else if (*application != kApplicationId) {
-    return fail(Code::store_unavailable, Side::gateway, "key database " + path_ + ": is not a key database of Postern");
-  } else if (*version != kSchemaVersion) {
-    return fail(Code::store_unavailable, Side::gateway,
-                "key database " + path_ + ": has schema version " + std::to_string(*version) + ", this program knows " +
-                    std::to_string(kSchemaVersion));
+  } else if (auto known = judge(*marks); !known) {
+    return known;
   }
+  return prepare_statements();
+}
 
+Result<KeyDatabase::Marks> KeyDatabase::read_marks() const {
+  const auto number = [this](std::string_view sql) -> Result<std::int64_t> {
+    Statement statement;
+    if (!statement.prepare(database_, sql) || statement.step() != SQLITE_ROW) return failure("cannot be read");
+    return statement.integer(0);
+  };
+  Result<std::int64_t> application = number("PRAGMA application_id");
+  Result<std::int64_t> version = number("PRAGMA user_version");
+  Result<std::int64_t> tables = number("SELECT count(*) FROM sqlite_schema");
+  if (!application) return std::unexpected(std::move(application.error()));
+  if (!version) return std::unexpected(std::move(version.error()));
+  if (!tables) return std::unexpected(std::move(tables.error()));
+  return Marks{*application, *version, *tables};
+}
+
+Result<void> KeyDatabase::judge(const Marks& marks) const {
+  if (marks.application != kApplicationId) {
+    return fail(Code::store_unavailable, Side::gateway, "key database " + path_ + ": is not a key database of Postern");
+  }
+  if (marks.version != kSchemaVersion) {
+    return fail(Code::store_unavailable, Side::gateway,
+                "key database " + path_ + ": has schema version " + std::to_string(marks.version) +
+                    ", this program knows " + std::to_string(kSchemaVersion));
+  }
+  return {};
+}
+
+Result<void> KeyDatabase::prepare_statements() {
   statements_ = std::make_unique<Statements>();
   Statements& s = *statements_;
   const bool prepared =
@@ -347,8 +399,9 @@ Result<void> KeyDatabase::check() const {
   sqlite3_file* file = nullptr;
   std::array<char, 16> magic{};
   constexpr std::string_view kMagic("SQLite format 3\0", 16);
-  if (sqlite3_file_control(database_, "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK || file == nullptr ||
-      file->pMethods == nullptr || file->pMethods->xRead(file, magic.data(), magic.size(), 0) != SQLITE_OK ||
+  if (sqlite3_file_control(database_, "main", SQLITE_FCNTL_FILE_POINTER, static_cast<void*>(&file)) != SQLITE_OK ||
+      file == nullptr || file->pMethods == nullptr ||
+      file->pMethods->xRead(file, magic.data(), magic.size(), 0) != SQLITE_OK ||
       std::string_view(magic.data(), magic.size()) != kMagic) {
     return fail(Code::store_unavailable, Side::gateway, "key database " + path_ + ": is damaged: no SQLite header");
   }

@@ -31,6 +31,9 @@ class KeyDatabase {
 
   // Checks that the file is a key database of the version this program knows.
   [[nodiscard]] static Result<std::unique_ptr<KeyDatabase>> open(const std::string& path, Missing missing);
+  // Reads the whole file and judges it, without creating, locking or changing anything. An empty file is a database
+  // that is still to be made.
+  [[nodiscard]] static Result<void> inspect(const std::string& path);
   KeyDatabase(const KeyDatabase&) = delete;
   KeyDatabase& operator=(const KeyDatabase&) = delete;
   ~KeyDatabase();
@@ -62,7 +65,17 @@ class KeyDatabase {
  private:
   struct Statements;
   KeyDatabase(std::string path, sqlite3* database);
+  void harden() noexcept;
   [[nodiscard]] Result<void> prepare(Missing missing);
+  [[nodiscard]] Result<void> prepare_statements();
+  struct Marks {
+    std::int64_t application = 0;
+    std::int64_t version = 0;
+    std::int64_t tables = 0;
+    [[nodiscard]] bool empty() const noexcept { return application == 0 && version == 0 && tables == 0; }
+  };
+  [[nodiscard]] Result<Marks> read_marks() const;
+  [[nodiscard]] Result<void> judge(const Marks& marks) const;
   [[nodiscard]] std::unexpected<Error> failure(std::string_view doing) const;
   [[nodiscard]] Result<void> run(const char* sql) const;
   [[nodiscard]] Result<void> put_consumer(Consumer& consumer, WallTime now);

@@ -5,6 +5,8 @@
 #include <sqlite3.h>
 #include <sys/stat.h>
 
+#include <set>
+
 #include "store/temporary_directory.h"
 
 namespace postern::store {
@@ -153,6 +155,38 @@ TEST(KeyDatabase, refuses_rows_that_others_wrote_wrongly) {
       SQLITE_OK);
   sqlite3_close(other);
   EXPECT_FALSE(database->list().has_value());
+}
+
+TEST(KeyDatabase, an_inspection_finds_what_an_opening_would_and_leaves_no_trace) {
+  const TemporaryDirectory directory;
+  const auto files = [&] {
+    std::set<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(directory.file("")))
+      names.insert(entry.path().filename());
+    return names;
+  };
+  const std::string path = directory.file("50%?#.db");  // characters with a meaning in a URI
+  EXPECT_FALSE(KeyDatabase::inspect(path)) << "there is none";
+  EXPECT_TRUE(files().empty());
+  {
+    const auto database = open(path);
+    ASSERT_TRUE(database->create({"acme", "ACME", {}}, std::nullopt, kNow).has_value());
+    const auto used = files();
+    EXPECT_TRUE(KeyDatabase::inspect(path)) << "while somebody writes";
+    EXPECT_EQ(files(), used);
+    EXPECT_TRUE(database->create({"acme", "", {}}, std::nullopt, kNow).has_value());
+  }
+  EXPECT_TRUE(KeyDatabase::inspect(path));
+  EXPECT_EQ(files(), std::set<std::string>{"50%?#.db"});
+
+  directory.write("empty.db", "");
+  EXPECT_TRUE(KeyDatabase::inspect(directory.file("empty.db"))) << "a start makes the tables";
+  directory.write("text.db", "this is not a database, but it is long enough to be one: " + std::string(4096, 'x'));
+  const auto text = KeyDatabase::inspect(directory.file("text.db"));
+  ASSERT_FALSE(text);
+  EXPECT_THAT(std::string(text.error().detail()), ::testing::HasSubstr("text.db"));
+  std::fstream(path, std::ios::in | std::ios::out | std::ios::binary).seekp(4096) << std::string(4096, 'x');
+  EXPECT_FALSE(KeyDatabase::inspect(path)) << "a damaged page";
 }
 
 }  // namespace

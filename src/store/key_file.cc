@@ -196,6 +196,20 @@ std::vector<KeyRecord> parse_key_file(const std::string& file, std::string_view 
   return records;
 }
 
+std::vector<KeyRecord> read_key_file(const std::string& file, Diagnostics& diagnostics) {
+  const auto outcome = config::DiskFileReader().read(file, config::kMaxFileBytes);
+  if (!outcome.content) {
+    diagnostics.error(Problem::unreadable, config::Position{}, "cannot read the file: " + outcome.problem);
+    return {};
+  }
+  if (outcome.writable_by_others()) {
+    diagnostics.error(Problem::writable_by_others, config::Position{}, "others than its owner may write this file",
+                      "chmod go-w " + file);
+    return {};
+  }
+  return parse_key_file(file, *outcome.content, diagnostics);
+}
+
 std::string format_key_entry(const KeyRecord& record) {
   std::string out = "  - id: " + quoted(record.consumer.id) + "\n    name: " + quoted(record.consumer.name) + "\n";
   if (!record.consumer.metadata.empty()) {
@@ -229,12 +243,8 @@ Result<KeyFile::Change> KeyFile::refresh(WallTime now) {
   }
   if (good_ && settled_ && *stamp == stamp_) return Change::none;
   good_ = false;
-  const auto outcome = config::DiskFileReader().read(path_, config::kMaxFileBytes);
-  if (!outcome.content) {
-    return fail(Code::store_unavailable, Side::gateway, "key file " + path_ + ": " + outcome.problem);
-  }
   Diagnostics diagnostics(path_);
-  std::vector<KeyRecord> records = parse_key_file(path_, *outcome.content, diagnostics);
+  std::vector<KeyRecord> records = read_key_file(path_, diagnostics);
   if (diagnostics.has_errors()) {
     std::string text = diagnostics.to_text();
     return fail(Code::store_unavailable, Side::gateway, "key file is not valid: " + std::move(text));

@@ -32,6 +32,10 @@ namespace postern::store {
 [[nodiscard]] std::vector<KeyRecord> parse_key_file(const std::string& file, std::string_view text,
                                                     config::Diagnostics& diagnostics);
 
+// The same from the disk; also refuses a file that others than its owner may write. A file that cannot be read is a
+// problem like any other.
+[[nodiscard]] std::vector<KeyRecord> read_key_file(const std::string& file, config::Diagnostics& diagnostics);
+
 // The entry for the list `consumers`, as YAML that parse_key_file reads: what `postern keys create` prints for the
 // file.
 [[nodiscard]] std::string format_key_entry(const KeyRecord& record);

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include "config/diagnostics.h"
 #include "store/temporary_directory.h"
@@ -162,6 +163,26 @@ TEST(KeyFile, after_an_error_the_same_bytes_are_an_error_again) {
   EXPECT_FALSE(file.refresh(later).has_value());
   directory.write("keys.yaml", kGood);
   EXPECT_EQ(file.refresh(later).value(), KeyFile::Change::read);
+}
+
+// Whoever can write the file can let anybody in.
+TEST(KeyFile, one_that_others_may_write_is_refused) {
+  const TemporaryDirectory directory;
+  directory.write("keys.yaml", kGood);
+  const std::string path = directory.file("keys.yaml");
+  const WallTime now = std::chrono::system_clock::now();
+  for (const mode_t mode : {0660U, 0602U}) {
+    ASSERT_EQ(::chmod(path.c_str(), mode), 0);
+    KeyFile file(path);
+    const auto read = file.refresh(now);
+    ASSERT_FALSE(read.has_value()) << mode;
+    EXPECT_THAT(std::string(read.error().detail()), ::testing::HasSubstr("PST-C017"));
+    EXPECT_TRUE(file.records().empty());
+  }
+  for (const mode_t mode : {0600U, 0644U, 0400U}) {
+    ASSERT_EQ(::chmod(path.c_str(), mode), 0);
+    EXPECT_TRUE(KeyFile(path).refresh(now).has_value()) << mode;
+  }
 }
 
 }  // namespace

@@ -1,11 +1,12 @@
 // Every command of README.md runs as written: the two commands in the checkout, everything else in one shell session in
 // an empty folder, with the files that the page shows.
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { chownSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { binary, root } from './lib/gateway.mjs';
 import { onCleanup, temporaryDirectory } from './lib/cleanup.mjs';
+import { PlainUser } from './lib/plain_user.mjs';
 import { Process, run } from './lib/process.mjs';
 import { until, within } from './lib/wait.mjs';
 
@@ -16,8 +17,9 @@ const scripts = fences.filter(({ language }) => language === 'sh').map(({ text }
 
 // One shell for the whole page; answers of a block are what it prints before the mark.
 class Session {
-  constructor(cwd, env) {
-    this.shell = new Process('bash', ['-c', 'exec 2>&1; while IFS= read -r -d "" block; do eval "$block"; printf "\\n[exit %s]\\n" "$?"; done'], { cwd, env, input: null });
+  constructor(cwd, { env, as = (...words) => [words[0], words.slice(1)] }) {
+    const [command, args] = as('bash', '-c', 'exec 2>&1; while IFS= read -r -d "" block; do eval "$block"; printf "\\n[exit %s]\\n" "$?"; done');
+    this.shell = new Process(command, args, { cwd, env, input: null });
   }
   async run(block) {
     const from = this.shell.stdout.length;
@@ -48,20 +50,17 @@ test('the two commands', async () => {
   assert.ok(child.exit.signal === 'SIGINT' || child.exit.code === 0 || child.exit.code === 130, JSON.stringify(child.exit));
 });
 
-test('five minutes, in an empty folder', async (t) => {
-  const cwd = temporaryDirectory();
-  const places = temporaryDirectory();
-  for (const name of ['state', 'run']) mkdirSync(path.join(places, name), { mode: 0o700 });
-  const env = { PATH: `${path.dirname(binary)}:${process.env.PATH}:/usr/sbin`, STATE_DIRECTORY: path.join(places, 'state'), RUNTIME_DIRECTORY: path.join(places, 'run'),
-    XDG_STATE_HOME: path.join(places, 'state'), XDG_RUNTIME_DIR: path.join(places, 'run') };
+async function fiveMinutes(t, cwd, options) {
   assert.deepEqual(readdirSync(cwd), []);
   for (const { file, text } of files) writeFileSync(path.join(cwd, file), text);
-  const session = new Session(cwd, env);
-  onCleanup(async () => {
-    const stop = 'kill $(jobs -p) $(cat nginx.pid haproxy.pid 2>/dev/null) 2>/dev/null; wait; true';
-    if (!session.shell.exit) await session.run(stop).catch(() => {});
+  const session = new Session(cwd, options);
+  const stop = async () => {
+    if (session.shell.exit) return;
+    await session.run('kill $(jobs -p) $(cat nginx.pid haproxy.pid 2>/dev/null) 2>/dev/null; wait; true').catch(() => {});
     session.shell.child.stdin.end();
-  });
+    await session.shell.ended;
+  };
+  onCleanup(stop);
 
   const outputs = [];
   for (const script of scripts.slice(1)) {
@@ -84,6 +83,22 @@ test('five minutes, in an empty folder', async (t) => {
       if (name === 'haproxy') assert.equal(await status('-H "X-Backend-Secret: $BACKEND_SECRET" -H "X-Backend-Secret: $BACKEND_SECRET"'), '401');
     });
   }
+  await stop();
+}
+
+test('five minutes, in an empty folder', async (t) => {
+  const places = temporaryDirectory();
+  for (const name of ['state', 'run']) mkdirSync(path.join(places, name), { mode: 0o700 });
+  await fiveMinutes(t, temporaryDirectory(), { env: { PATH: `${path.dirname(binary)}:${process.env.PATH}:/usr/sbin`, STATE_DIRECTORY: path.join(places, 'state'), RUNTIME_DIRECTORY: path.join(places, 'run'),
+    XDG_STATE_HOME: path.join(places, 'state'), XDG_RUNTIME_DIR: path.join(places, 'run') } });
+});
+
+test('five minutes of a user with nothing but PATH and HOME', async (t) => {
+  const user = new PlainUser();
+  const cwd = path.join(user.home, 'empty');
+  mkdirSync(cwd);
+  chownSync(cwd, statSync(user.home).uid, statSync(user.home).gid);
+  await fiveMinutes(t, cwd, { as: (...words) => user.command(...words) });
 });
 
 test('./dev help lists every command of the page', async () => {
