@@ -13,6 +13,7 @@ namespace postern::config {
 namespace {
 
 constexpr std::uint64_t kKiB = 1024;
+constexpr std::uint64_t kMiB = 1024 * kKiB;
 
 // Readers of one value: the target keeps its default if the node is missing or the schema has refused it.
 const Node* string_at(const Node* node, std::string_view key) {
@@ -84,6 +85,8 @@ void Builder::read_gateway(const Node& root) {
   config_.state_directory = input_.paths.state_directory;
   read(&root, "state_directory", config_.state_directory);
   read(&root, "drain", config_.drain);
+  read_size(&root, "buffer_memory", config_.buffer_memory);
+  check_size(&root, "buffer_memory", 16 * kMiB, 1024 * 1024 * kMiB);
   read_limits(root.find("limits"), config_.limits);
   read(&root, "trusted_proxies", config_.trusted_proxies);
   config_.admin.socket = input_.paths.admin_socket;

@@ -224,6 +224,7 @@ struct Config {
   unsigned workers = 0;  // loops; 0: as many as the CPU quota allows
   std::string state_directory;
   Duration drain = std::chrono::seconds(30);
+  std::uint64_t buffer_memory = 0;  // bytes; 0: a quarter of what the machine or the cgroup has
   Limits limits;
   std::vector<std::string> trusted_proxies;  // CIDR
   std::vector<PolicyUse> policies;

@@ -181,6 +181,7 @@ version: 1
 listeners: [{address: "a:1", proxy_protocol: "off"}]
 workers: auto
 drain: 30s
+buffer_memory: auto
 limits: {max_header_count: 100, max_header_bytes: 32KiB, max_target_length: 8KiB, max_body_size: 10MiB,
   header_timeout: 10s, idle_timeout: 75s, body_idle_timeout: 30s, body_min_rate: 256B, write_idle_timeout: 30s,
   max_connections: 65536, max_requests_per_connection: 10000}
@@ -198,6 +199,7 @@ access_log: {path: stdout, query_values: redact})",
     const auto ns = [](Duration d) { return static_cast<std::uint64_t>(d.count()); };
     return std::vector<std::uint64_t>{c.workers,
                                       ns(c.drain),
+                                      c.buffer_memory,
                                       l.max_header_count,
                                       l.max_header_bytes,
                                       l.max_target_length,

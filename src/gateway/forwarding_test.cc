@@ -229,6 +229,35 @@ TEST_F(Forwarding, a_request_that_cannot_be_parsed_takes_nothing_from_the_one_be
   EXPECT_EQ(records[1].find("\"bytes_in\":5"), std::string::npos) << records[1];
 }
 
+TEST_F(Forwarding, nothing_new_begins_while_buffers_are_short) {
+  start_simple("", "limits: {max_body_size: unlimited}\n");
+  Peer before = gateway.connect();
+  before.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n");
+  Peer origin = gateway.accept();
+  origin.receive();
+  gateway.worker->context().buffers.set_limit(0);
+  Peer client = gateway.connect();
+  client.send(kGet);
+  const std::string answer = client.receive();
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 503 ")) << answer;
+  EXPECT_NE(answer.find("PST-G002"), std::string::npos) << answer;
+  EXPECT_TRUE(client.finished());
+  // What has begun goes on, in small steps.
+  std::string body;
+  for (int i = 0; i < 10; ++i) {
+    before.send(std::string(30000, 'x'));
+    body += origin.receive();
+    EXPECT_LE(gateway.buffers_in_use(), 32u * 1024);
+  }
+  EXPECT_EQ(body.size(), 300000u);
+  origin.send(kOk);
+  EXPECT_TRUE(before.receive().ends_with("ok"));
+  gateway.worker->context().buffers.set_limit(1 << 20);
+  before.send(kGet);
+  EXPECT_FALSE(gateway.connected());
+  EXPECT_TRUE(origin.receive().starts_with("GET "));
+}
+
 // A peer that always has more, and somebody who always takes it: the loop gets its turns nevertheless.
 TEST(Turns, nobody_keeps_the_loop_to_himself) {
   TestGateway gateway({.capacity = 64 * 1024 * 1024});

@@ -40,6 +40,16 @@ unsigned available_cpus() {
   return count;
 }
 
+// Bytes: of the machine, or less if the cgroup has a limit.
+std::uint64_t available_memory() {
+  const auto pages = static_cast<std::uint64_t>(std::max(0L, ::sysconf(_SC_PHYS_PAGES)));
+  std::uint64_t bytes = pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  std::ifstream limit("/sys/fs/cgroup/memory.max");
+  std::uint64_t allowed = 0;
+  if (limit >> allowed) bytes = std::min(bytes, allowed);
+  return bytes;
+}
+
 observe::AccessLog::Options access_log_options(const config::AccessLogConfig& config) {
   observe::AccessLog::Options options;
   switch (config.sink) {
@@ -145,8 +155,11 @@ Gateway::Candidate Gateway::load(From from, LoadReport& report) {
       report.outcome = LoadReport::Outcome::failed;
       return candidate;
     }
-    const Snapshot::Services services{
-        {options_.clock, candidate.keys.get(), rate_table_.get(), {}}, *metrics_, *registry_};
+    const std::uint64_t memory = config->buffer_memory != 0 ? config->buffer_memory : available_memory() / 4;
+    const Snapshot::Services services{{options_.clock, candidate.keys.get(), rate_table_.get(), {}},
+                                      *metrics_,
+                                      *registry_,
+                                      static_cast<std::size_t>(memory) / workers_.size()};
     candidate.snapshot =
         keep_alive(Snapshot::build(config, services, snapshot_.get(), generation_ + 1, diagnostics), candidate.keys);
   }
@@ -249,7 +262,8 @@ LoadReport Gateway::start() {
     return report;
   };
   for (std::size_t i = 0; i < workers_.size(); ++i) {
-    Result<void> prepared = workers_[i]->prepare(candidate.snapshot, i == 0 ? Worker::Role::first : Worker::Role::other);
+    Result<void> prepared =
+        workers_[i]->prepare(candidate.snapshot, i == 0 ? Worker::Role::first : Worker::Role::other);
     if (!prepared) return rejected(prepared.error());
     workers_[i]->commit();
   }

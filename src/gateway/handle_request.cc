@@ -62,6 +62,7 @@ Task<AfterResponse> handle_request(LoopContext& context, http::ServerConnection&
   const Snapshot& snapshot = *held->snapshot;
   const ListenerPlan& listener = *live.plan;
   account.unmatched(snapshot.unmatched);
+  if (accepted && context.buffers.tight()) accepted = fail(Code::overloaded, Side::gateway);
   begin_exchange(context, client, listener, exchange);
 
   // step 2: make the canonical target and take off what no client may send
@@ -78,7 +79,7 @@ Task<AfterResponse> handle_request(LoopContext& context, http::ServerConnection&
     account.error(accepted.error());
     if (accepted.error().code() == Code::client_closed) co_return leave(client, account);
     answer_with_problem(exchange, accepted.error());
-    if (loses_framing(accepted.error().code())) client.close_after_response();
+    if (ends_connection(accepted.error().code())) client.close_after_response();
     co_return co_await reply(context, client, route, exchange, account);
   }
 

@@ -57,6 +57,7 @@ void LoopContext::adopt(std::shared_ptr<const Snapshot> snapshot) {
     for (origins::EndpointPool* const pool : origin.view->pools) pool->configure(plan.origin->config);
   }
   current = std::move(next);
+  buffers.set_limit(current->snapshot->loop_buffer_memory);
   drop_unused_pools();
   end_old_generations();
 }

@@ -95,7 +95,10 @@ Result<void> check_method(const http::RequestHead& request) {
   return {};
 }
 
-bool loses_framing(Code code) noexcept { return code == Code::method_refused || code == Code::upgrade_refused; }
+bool ends_connection(Code code) noexcept {
+  // After the first two nobody knows what follows; the third has no room for more.
+  return code == Code::method_refused || code == Code::upgrade_refused || code == Code::overloaded;
+}
 
 Result<const RoutePlan*> find_route(const Snapshot& snapshot, http::Exchange& exchange) {
   route::Match match;

@@ -19,8 +19,8 @@ void begin_exchange(LoopContext& context, const http::ServerConnection& client, 
 // CONNECT and TRACE are refused whatever the route.
 [[nodiscard]] Result<void> check_method(const http::RequestHead& request);
 
-// True if what follows such a request on its connection may not be HTTP at all.
-[[nodiscard]] bool loses_framing(Code code) noexcept;
+// True if the connection carries no other request after such a refusal.
+[[nodiscard]] bool ends_connection(Code code) noexcept;
 
 // no_route, or method_not_allowed with Allow among exchange.response_additions.
 [[nodiscard]] Result<const RoutePlan*> find_route(const Snapshot& snapshot, http::Exchange& exchange);

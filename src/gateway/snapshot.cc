@@ -273,6 +273,7 @@ std::shared_ptr<const Snapshot> Snapshot::build(std::shared_ptr<const config::Co
   snapshot->generation = number;
   snapshot->config = std::move(loaded);
   snapshot->keys = services.policies.keys;
+  snapshot->loop_buffer_memory = services.loop_buffer_memory;
   snapshot->series_ = observe::SeriesSet(services.registry);
   Builder(*snapshot, services, previous, diagnostics).build();
   if (diagnostics.has_errors()) return nullptr;

@@ -56,6 +56,7 @@ class Snapshot {
     policies::Services policies;
     observe::GatewayMetrics& metrics;
     observe::MetricRegistry& registry;
+    std::size_t loop_buffer_memory = ~std::size_t{0};  // see BufferPool::set_limit()
   };
 
   // nullptr if diagnostics has errors afterwards. `previous` gives origins their state (endpoints, health).
@@ -69,7 +70,8 @@ class Snapshot {
   std::vector<RoutePlan> routes;  // indexed by the router's value
   std::vector<OriginPlan> origins;
   std::vector<ListenerPlan> listeners;
-  observe::RouteMetrics unmatched;        // requests that found no route
+  observe::RouteMetrics unmatched;  // requests that found no route
+  std::size_t loop_buffer_memory = 0;
   const store::KeyStore* keys = nullptr;  // where api_key policies look; outlives the snapshot
   // Every header that the gateway vouches for: identity of any origin, policies, forwarding.
   http::ReservedNames reserved;

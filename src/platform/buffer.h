@@ -28,13 +28,18 @@ class BufferPool {
   [[nodiscard]] std::pair<char*, std::size_t> acquire(std::size_t at_least);
   void release(char* block, std::size_t size) noexcept;
 
-  // Bytes handed out at this moment, for the per-loop cap and for metrics.
+  // Bytes handed out at this moment.
   [[nodiscard]] std::size_t in_use() const noexcept { return in_use_; }
+  // From here on the pool is tight: blocks are still handed out, but whoever can should do with small ones, and nobody
+  // should begin anything new.
+  void set_limit(std::size_t bytes) noexcept { limit_ = bytes; }
+  [[nodiscard]] bool tight() const noexcept { return in_use_ > limit_; }
 
  private:
   static constexpr std::size_t kMaxCached = 64;  // blocks per size
   std::array<std::vector<char*>, kSizes.size()> free_;
   std::size_t in_use_ = 0;
+  std::size_t limit_ = ~std::size_t{0};
 };
 
 // A queue of bytes in one contiguous block: append at the end, consume from the front. Views into it are valid until
@@ -86,6 +91,8 @@ class Buffer {
     commit(bytes.size());
   }
 
+  // See BufferPool::set_limit().
+  [[nodiscard]] bool tight() const noexcept { return pool_->tight(); }
   // Gives the block back; what was in it is gone.
   void release() noexcept;
 

@@ -49,7 +49,7 @@ test('a WebSocket and a stream end soon after their key is revoked; those of ano
   assert.equal(code, 0, stderr);
   await sockets.revoked.closed();
   await stream.closed();
-  await gateway.logged(({ path, error_code }) => path === '/ws' && error_code === 'PST-A002');
+  await gateway.logged(({ path, error_code }) => path === '/ws' && error_code === 'PST-P402');
   await sockets.kept.send('ping');
   assert.equal((await sockets.kept.bytes(4)).toString(), 'ping');
   sockets.kept.close();

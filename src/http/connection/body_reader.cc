@@ -8,6 +8,7 @@ namespace postern::http {
 namespace {
 
 constexpr std::size_t kFirstRead = 16 * 1024;
+constexpr std::size_t kTightRead = 4 * 1024;
 constexpr std::size_t kGathered = 4096;  // below this much data, what has already arrived behind it is taken, too
 constexpr std::string_view kEndAfterData = "\r\n0\r\n\r\n";
 
@@ -74,8 +75,9 @@ Result<BodyPiece> BodyReader::poll() {
       body_.append(head_.view().substr(head_used_));
       head_used_ = head_.size();
     }
-    const std::span<char> space =
-        body_.empty() ? body_.writable(filled_ ? BufferPool::kLargest : kFirstRead) : body_.writable(256);
+    if (body_.empty() && body_.tight()) body_.release();  // of a large block, only the next small one is taken
+    const std::size_t wanted = body_.tight() ? kTightRead : filled_ ? BufferPool::kLargest : kFirstRead;
+    const std::span<char> space = body_.writable(body_.empty() ? wanted : 256);
     const IoResult read = stream_.try_read(space);
     switch (read.status) {
       case IoStatus::ok:
