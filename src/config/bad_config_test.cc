@@ -348,11 +348,13 @@ TEST(BadConfig, Inheritance) {
 }
 
 TEST(BadConfig, Warnings) {
+  const std::string identity = "    identity: [{shared_secret: {header: X-S, value: \"${file:/s/a}\"}}]\n";
   run(
       {
           {"unused origin", routes("  - match: {path: /}\n    respond: {status: 200}\n    public: true\n"),
-           "PST-C031 5:5 origins.o"},
-          {"mistyped host mode", origin("    host: preserv\n"), "PST-C015 6:11 origins.o.host"},
+           "PST-C037 5:5 origins.o; PST-C031 5:5 origins.o"},
+          {"mistyped host mode", origin(identity + "    host: preserv\n"), "PST-C015 7:11 origins.o.host"},
+          {"no identity", origin(""), "PST-C037 5:5 origins.o"},
           {"shared secret",
            origin(
                "    identity: [{shared_secret: {header: X-S, value: \"${file:/s/a}\"}}]\n  p:\n    url: "
@@ -365,10 +367,10 @@ TEST(BadConfig, Warnings) {
                   "      next: {value: \"${file:/s/b}\", switch_at: 2026-01-01T08:00:00Z}}}]\n"),
            "PST-C015 7:48 origins.o.identity[0].shared_secret.next.switch_at"},
           {"credential written out",
-           origin("    policies:\n      - request_headers:\n          set: {authorization: Bearer hunter2}\n"
-                  "          add: {x_api_key: hunter2, X-Plan: hunter2, X-Token: \"${consumer.id}\"}\n"),
-           "PST-C020 8:32 origins.o.policies[0].request_headers.set.authorization; "
-           "PST-C020 9:28 origins.o.policies[0].request_headers.add.x_api_key"},
+           origin(identity + "    policies:\n      - request_headers:\n          set: {authorization: Bearer hunter2}\n"
+                             "          add: {x_api_key: hunter2, X-Plan: hunter2, X-Token: \"${consumer.id}\"}\n"),
+           "PST-C020 9:32 origins.o.policies[0].request_headers.set.authorization; "
+           "PST-C020 10:28 origins.o.policies[0].request_headers.add.x_api_key"},
       },
       Severity::warning);
 }

@@ -101,6 +101,10 @@ class Checks {
                                                  : "no identity leaves this machine in clear",
                          "remove it");
     }
+    if (origin.identity.empty()) {
+      diagnostics_.warning(Problem::no_identity, node, "the origin cannot tell the gateway from anybody else",
+                           "give it an `identity`, such as a shared_secret, and let it refuse requests without");
+    }
     for (std::size_t i = 0; i < origin.allow_headers.size(); ++i) {
       if (!contains(reserved_, fold_header_name(origin.allow_headers[i]))) continue;
       diagnostics_.error(Problem::reserved_header, node.find("allow_headers")->items()[i],

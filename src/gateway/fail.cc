@@ -31,6 +31,10 @@ void answer_with_problem(http::Exchange& exchange, const Error& error) {
   exchange.local.status = info(error.code()).status;
   exchange.local.content_type = "application/problem+json";
   exchange.local.body = exchange.arena.copy(problem_body(error, exchange.request_id));
+  // RFC 9110 15.5.2. A policy that refuses has said how to do better; a key may also be revoked later.
+  if (exchange.local.status == 401 && !exchange.response_additions.find(http::HeaderName::www_authenticate)) {
+    exchange.local.headers.append(http::HeaderName::www_authenticate, "ApiKey realm=\"api\"");
+  }
 }
 
 std::string raw_problem_response(const Error& error, std::string_view request_id) {

@@ -28,8 +28,9 @@ TEST_F(Forwarding, a_request_goes_out_with_the_secret_and_its_answer_comes_back)
       forwarded(client,
                 "GET /a?b=c HTTP/1.1\r\nHost: api.test\r\nAccept: */*\r\nX-Secret: mine\r\nx_secret: mine\r\n\r\n",
                 origin),
-      "GET /a?b=c HTTP/1.1\r\nHost: 127.0.0.1:9001\r\nAccept: */*\r\nx-forwarded-proto: http\r\n"
-      "x-forwarded-host: api.test\r\nx-forwarded-port: 80\r\nvia: 1.1 postern\r\n"
+      "GET /a?b=c HTTP/1.1\r\nHost: 127.0.0.1:9001\r\nAccept: */*\r\n"
+      "forwarded: for=unknown;host=\"api.test\";proto=http\r\nx-forwarded-proto: http\r\nx-forwarded-host: "
+      "api.test\r\nx-forwarded-port: 80\r\nvia: 1.1 postern\r\n"
       "X-Secret: 0123456789abcdef-A-secret\r\n\r\n");
   origin.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Origin: yes\r\n\r\nok");
   EXPECT_EQ(stable(client.receive()),
@@ -256,6 +257,50 @@ TEST_F(Forwarding, nothing_new_begins_while_buffers_are_short) {
   before.send(kGet);
   EXPECT_FALSE(gateway.connected());
   EXPECT_TRUE(origin.receive().starts_with("GET "));
+}
+
+// RFC 4559 6: such credentials are the connection's, so whoever comes next would be that user.
+TEST_F(Forwarding, a_connection_that_somebody_logged_in_on_is_nobody_elses) {
+  start_simple();
+  for (const std::string scheme : {"NTLM", "negotiate"}) {
+    Peer client = gateway.connect();
+    Peer origin;
+    forwarded(client, "GET / HTTP/1.1\r\nHost: a\r\nAuthorization: " + scheme + " TlRMTVNTUAAB\r\n\r\n", origin);
+    origin.send(kOk);
+    EXPECT_TRUE(client.receive().ends_with("ok"));
+    EXPECT_TRUE(origin.finished()) << scheme;
+  }
+  Peer client = gateway.connect();
+  Peer origin;
+  forwarded(client, "GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer x\r\n\r\n", origin);
+  origin.send(kOk);
+  EXPECT_TRUE(client.receive().ends_with("ok"));
+  EXPECT_TRUE(origin.open());
+}
+
+TEST_F(Forwarding, a_preflight_is_answered_by_the_route_it_asks_about_not_by_a_wider_one) {
+  gateway.serve("127.0.0.1:9001");
+  gateway.start(
+      "origins: {main: {url: \"http://127.0.0.1:9001\"}}\nroutes:\n"
+      "  - {match: {path: /orders, methods: [GET, POST]}, origin: main, public: true,\n"
+      "     policies: [{cors: {origins: [\"https://app.test\"], methods: [POST]}}]}\n"
+      "  - {match: {path: /own, methods: [GET, POST]}, origin: main, public: true,\n"
+      "     policies: [{cors: {origins: [\"https://app.test\"], methods: [POST]}}]}\n"
+      "  - {match: {path: /own, methods: [OPTIONS]}, respond: {status: 204}, public: true}\n"
+      "  - {match: {path: /*}, origin: main, public: true}\n");
+  const auto preflight = [](std::string_view path) {
+    return "OPTIONS " + std::string(path) +
+           " HTTP/1.1\r\nHost: a\r\nOrigin: https://app.test\r\nAccess-Control-Request-Method: POST\r\n\r\n";
+  };
+  Peer client = gateway.connect();
+  client.send(preflight("/orders"));
+  const std::string answer = client.receive();
+  EXPECT_NE(answer.find("https://app.test"), std::string::npos) << answer;
+  EXPECT_FALSE(gateway.connected());
+  client.send(preflight("/own"));
+  EXPECT_TRUE(client.receive().starts_with("HTTP/1.1 204 "));
+  client.send(preflight("/elsewhere"));
+  EXPECT_TRUE(gateway.connected());
 }
 
 // A peer that always has more, and somebody who always takes it: the loop gets its turns nevertheless.

@@ -94,22 +94,22 @@ void LoopContext::drop_unused_pools() {
 void LoopContext::enlist(OriginExchange& exchange) {
   exchanges.push_back(exchange);
   // A policy may have waited across a reload.
-  if (is_old(exchange)) exchange.end_by(drained(), Code::draining);
+  if (!find_same(exchange.origin())) exchange.end_by(drained(), Code::draining);
 }
 
-bool LoopContext::is_old(const OriginExchange& exchange) const {
-  const origins::Origin& theirs = exchange.origin();
-  return std::none_of(current->origins.begin(), current->origins.end(), [&](const LoopOrigin& ours) {
+const origins::Origin* LoopContext::find_same(const origins::Origin& theirs) const {
+  const auto found = std::find_if(current->origins.begin(), current->origins.end(), [&](const LoopOrigin& ours) {
     return ours.origin == &theirs ||
            (ours.origin->config.name == theirs.config.name && ours.origin->generation == theirs.generation);
   });
+  return found == current->origins.end() ? nullptr : found->origin;
 }
 
 MonoTime LoopContext::drained() const { return loop.now() + current->snapshot->config->drain; }
 
 void LoopContext::end_old_generations() {
   for (OriginExchange* exchange = exchanges.front(); exchange; exchange = exchanges.after(*exchange)) {
-    if (is_old(*exchange)) exchange->end_by(drained(), Code::draining);
+    if (!find_same(exchange->origin())) exchange->end_by(drained(), Code::draining);
   }
 }
 
@@ -125,7 +125,9 @@ void LoopContext::review_exchanges() {
         exchange->end_by(drained(), Code::credentials_invalid);
       }
     }
-    if (!exchange->origin().usable(wall())) exchange->end_by(drained(), Code::insecure_expired);
+    // The exception may have been given another date since; without one it has ended with its generation.
+    const origins::Origin* const origin = find_same(exchange->origin());
+    if (origin && !origin->usable(wall())) exchange->end_by(drained(), Code::insecure_expired);
   }
 }
 

@@ -94,8 +94,8 @@ struct LoopContext {
     bool listed = false;  // by the current snapshot; set anew by drop_unused_pools()
   };
   void end_old_generations();
-  // Of an origin that is gone or has another identity now.
-  [[nodiscard]] bool is_old(const OriginExchange& exchange) const;
+  // The origin of that name and identity in the current snapshot; nullptr: it is gone or has another identity now.
+  [[nodiscard]] const origins::Origin* find_same(const origins::Origin& theirs) const;
   [[nodiscard]] MonoTime drained() const;  // when what ends now must be over
 
   std::unordered_map<const origins::Endpoint*, OwnedPool> pools_;

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/strings.h"
 #include "gateway/request_rules.h"
 #include "gateway/response_rules.h"
 #include "http/h1/serialize.h"
@@ -10,6 +11,16 @@
 #include "platform/turn_budget.h"
 
 namespace postern::gateway {
+namespace {
+
+// NTLM and Negotiate log the connection in, not the request (RFC 4559 6): the next client must not be on it.
+bool authenticates_connection(const http::RequestHead& request) noexcept {
+  const std::string_view credentials = request.headers.value(http::HeaderName::authorization);
+  const std::string_view scheme = credentials.substr(0, credentials.find(' '));
+  return iequals(scheme, "ntlm") || iequals(scheme, "negotiate");
+}
+
+}  // namespace
 
 OriginExchange::OriginExchange(LoopContext& context, const Snapshot& snapshot, const RoutePlan& route,
                                LoopOrigin& origin, http::Exchange& exchange, http::Downstream& client, Code over_limit)
@@ -33,7 +44,10 @@ OriginExchange::~OriginExchange() {
 
 Task<Result<void>> OriginExchange::request() {
   const origins::Origin& origin = *origin_.origin;
-  if (!origin.usable(exchange_.started_wall)) co_return fail(Code::insecure_expired, Side::gateway);
+  if (!origin.usable(exchange_.started_wall)) {
+    over_ = true;
+    co_return fail(Code::insecure_expired, Side::gateway);
+  }
   origin_.refresh(context_);
   view_ = origin_.view;
   origin.state->budget().on_request();
@@ -51,7 +65,6 @@ Task<Result<void>> OriginExchange::request() {
     if (outcome.error().side() == Side::origin && !was_dead) judge(origins::Outcome::failure);
     over_ = !may_retry(outcome.error());
     uploads_.cancel_all();
-    uploading_ = false;
     lease_.close();
     // The attempt on a dead connection is free, but the next one must not meet another.
     if (was_dead) {
@@ -174,7 +187,6 @@ Task<Result<void>> OriginExchange::send_head() {
     }
   }
   head_deadline_ = MonoTime::max();
-  uploading_ = true;
   uploads_.spawn(upload());
   co_return Result<void>();
 }
@@ -194,9 +206,9 @@ void OriginExchange::Interrupter::run_deferred() {
     owner_.splice_->stop();
     return;
   }
-  // It waits for one of them at most. If it waited for the client, this object may be gone by now.
+  // It waits for one thing at most. Once it has been woken, this object may be gone.
   const bool woken = owner_.client_.interrupt_write();
-  if (!woken && owner_.lease_) owner_.lease_->interrupt();
+  if (!woken && owner_.lease_) static_cast<void>(owner_.lease_->interrupt());
 }
 
 void OriginExchange::end_by(MonoTime deadline, Code why) noexcept {
@@ -210,7 +222,6 @@ void OriginExchange::End::on_expired() { owner_.stop(Error(why, Side::gateway));
 // Streams the request body while the main coroutine already waits for the response.
 Task<void> OriginExchange::upload() {
   co_await upload_body();
-  uploading_ = false;
   head_deadline_ = context_.loop.now() + origin_.origin->config.timeouts.first_byte;
   if (awaiting_head_) lease_->set_head_deadline(head_deadline_);
 }
@@ -233,8 +244,7 @@ Task<void> OriginExchange::upload_body() {
       // What is buffered leaves before we wait, so that an origin which streams sees it.
       const Result<void> flushed = co_await writer.flush();
       if (!flushed) co_return judge_write(flushed);
-      const Wake wake = co_await body.wait();
-      if (wake == Wake::interrupted) co_return stop(Error(Code::draining, Side::gateway));
+      static_cast<void>(co_await body.wait());  // the next poll() looks at the time
       continue;
     }
     body_taken_ = true;
@@ -338,7 +348,11 @@ Task<Result<void>> OriginExchange::relay_body() {
     }
   }
   uploads_.cancel_all();
-  pool_->give_back(std::move(lease_));
+  if (authenticates_connection(exchange_.request)) {
+    lease_.close();
+  } else {
+    pool_->give_back(std::move(lease_));
+  }
   co_return Result<void>();
 }
 

@@ -111,7 +111,6 @@ class OriginExchange final : public ListNode {
   bool attempting_ = false;
   bool continued_ = false;      // the client was told to send its body
   bool body_taken_ = false;     // some of the request body left the client's connection
-  bool uploading_ = false;      // more of the request is to come
   bool awaiting_head_ = false;  // in receive_head()
   bool over_ = false;           // failed: nothing is left to stop
   bool judged_ = false;

@@ -127,6 +127,26 @@ TEST_F(Reload, a_pool_that_is_listed_again_keeps_connections_again) {
   EXPECT_EQ(endpoints->front()->connections, 2u);
 }
 
+TEST(ReloadOfASlowOrigin, an_exchange_that_still_sends_its_head_ends_within_drain) {
+  TestGateway gateway({.capacity = 512});
+  gateway.serve("127.0.0.1:9001");
+  const auto config = [](const char* secret) {
+    return "drain: 1s\norigins: {main: {url: \"http://127.0.0.1:9001\", timeouts: {idle: 60s},\n"
+           "  identity: [{shared_secret: {header: X-Secret, value: \"${file:" +
+           std::string(secret) + "}\"}}]}}\nroutes: [{match: {path: /*}, origin: main, public: true}]\n";
+  };
+  gateway.start(config("/s/a"));
+  Peer client = gateway.connect();
+  const std::string request = "GET / HTTP/1.1\r\nHost: a\r\nX-Long: " + std::string(4000, 'x') + "\r\n\r\n";
+  for (std::size_t at = 0; at < request.size(); at += 256) client.send(request.substr(at, 256));
+  Peer origin = gateway.accept();  // and it reads nothing
+  gateway.start(config("/s/b"));
+  gateway.advance(1s - 1ms);
+  EXPECT_TRUE(client.open());
+  gateway.advance(2ms);
+  EXPECT_TRUE(client.receive().starts_with("HTTP/1.1 503 "));
+}
+
 TEST_F(Reload, a_change_of_identity_closes_idle_connections_at_once) {
   gateway.serve("127.0.0.1:9001");
   std::string before = with_secret("/s/a");

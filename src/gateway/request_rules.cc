@@ -109,6 +109,10 @@ Result<const RoutePlan*> find_route(const Snapshot& snapshot, http::Exchange& ex
       if (exchange.request.method == http::Method::other && plan.config->match.methods.empty()) {
         return fail(Code::method_refused, Side::client, "unknown method");
       }
+      // A wider route takes any method, OPTIONS included; only one that names it means to answer preflights itself.
+      if (exchange.request.method == http::Method::options && plan.config->match.methods.empty()) {
+        if (const RoutePlan* const asked = find_preflighted(snapshot, exchange)) return asked;
+      }
       return &plan;
     }
     case route::Lookup::no_route: return fail(Code::no_route, Side::client);

@@ -240,6 +240,9 @@ class Snapshot::Builder {
       for (const std::string_view header : policy->written_headers()) {
         if (out_.reserved.contains(header) || identity_headers_.contains(header)) refuse_header(*use, header);
       }
+      for (const std::string_view header : policy->written_response_headers()) {
+        if (identity_headers_.contains(header)) refuse_header(*use, header);
+      }
       for (const std::string_view header : policy->reserved_headers()) {
         if (identity_headers_.contains(header)) refuse_header(*use, header);
       }

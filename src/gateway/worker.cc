@@ -164,6 +164,8 @@ void Worker::Port::on_accept(std::unique_ptr<Stream> stream, const PeerAddress& 
     serve(std::move(stream), peer);
   } else if (early_.size() < kMaxEarly) {
     early_.push_back({std::move(stream), peer});
+  } else {
+    refuse(*stream);
   }
 }
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 #include <optional>
+#include <string>
 
 #include "base/strings.h"
 
@@ -37,6 +38,32 @@ std::optional<IpAddress> parse_node(std::string_view text) noexcept {
   const auto number = port.starts_with(':') ? parse_decimal(port.substr(1)) : std::optional<std::uint64_t>(0);
   if ((!port.empty() && !port.starts_with(':')) || !number || *number > 65535) return std::nullopt;
   return IpAddress::parse(text);
+}
+
+// RFC 7239 4: one element for each hop of `chain` (X-Forwarded-For, which alone is believed), the last one with what
+// this hop knows.
+std::string_view forwarded_value(std::string_view chain, std::string_view host, std::string_view scheme, Arena& arena) {
+  std::string out;
+  while (!chain.empty()) {
+    const std::size_t comma = chain.find(',');
+    const auto address = parse_node(trim_ows(chain.substr(0, comma)));
+    chain = comma == std::string_view::npos ? std::string_view() : chain.substr(comma + 1);
+    if (!out.empty()) out += ", ";
+    if (!address) {
+      out += "for=unknown";
+    } else if (address->is_v4()) {
+      out += "for=" + address->to_string();
+    } else {
+      out += "for=\"[" + address->to_string() + "]\"";
+    }
+  }
+  if (out.empty()) out = "for=unknown";
+  // A port and the brackets of IPv6 are no token characters.
+  if (host.find_first_of("\"\\") == std::string_view::npos) {
+    out.append(";host=\"").append(host).append("\"");
+  }
+  out.append(";proto=").append(scheme);
+  return arena.copy(out);
 }
 
 }  // namespace
@@ -104,11 +131,13 @@ unsigned rebuild_forwarding(RequestHead& request, const ForwardingFacts& facts, 
   const std::size_t removed = request.headers.remove_if(is_forwarding_name);
 
   const std::string_view peer = arena.copy(facts.peer.to_string());
-  if (!peer.empty()) {
-    request.headers.append(HeaderName::x_forwarded_for, chain.empty() ? peer : arena.join(chain, ", ", peer));
-  } else if (!chain.empty()) {
-    request.headers.append(HeaderName::x_forwarded_for, chain);
+  if (chain.empty()) {
+    chain = peer;
+  } else if (!peer.empty()) {
+    chain = arena.join(chain, ", ", peer);
   }
+  request.headers.append(HeaderName::forwarded, forwarded_value(chain, host, scheme, arena));
+  if (!chain.empty()) request.headers.append(HeaderName::x_forwarded_for, chain);
   request.headers.append(HeaderName::x_forwarded_proto, scheme);
   request.headers.append(HeaderName::x_forwarded_host, host);
   if (facts.local_port != 0) {

@@ -1,5 +1,6 @@
-// Who the client is and what the origin is told about it: X-Forwarded-* is rebuilt, Via appended. From strangers
-// nothing is believed; from `trusted` proxies the chain is kept and continued.
+// Who the client is and what the origin is told about it: Forwarded (RFC 7239) and X-Forwarded-* are made anew, Via is
+// appended. From strangers nothing is believed; from `trusted` proxies the chain in X-Forwarded-For is kept and
+// continued. Forwarded is never believed: a proxy that writes only the one would pass a forged other.
 #pragma once
 
 #include "base/arena.h"
@@ -23,9 +24,9 @@ struct ForwardingFacts {
 // A name by which a proxy, a balancer or a framework says who the client is, in any spelling.
 [[nodiscard]] bool is_forwarding_name(const Field& field) noexcept;
 
-// Replaces Forwarded, X-Forwarded-For/Proto/Host/Port, removes whatever else claims to name the client (X-Forwarded-*,
-// X-Real-IP and kin, in all aliases), and appends to Via. New values live in `arena`. Returns how many fields of a
-// stranger were removed; what a trusted proxy said is continued, not removed.
+// Makes Forwarded and X-Forwarded-For/Proto/Host/Port anew, removes whatever else claims to name the client
+// (X-Forwarded-*, X-Real-IP and kin, in all aliases), and appends to Via. New values live in `arena`. Returns how many
+// fields of a stranger were removed; what a trusted proxy said is continued, not removed.
 unsigned rebuild_forwarding(RequestHead& request, const ForwardingFacts& facts, const CidrSet& trusted, Arena& arena);
 
 }  // namespace postern::http

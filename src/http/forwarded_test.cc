@@ -94,6 +94,7 @@ struct Sent {
   std::string host;
   std::string port;
   std::string via;
+  std::string forwarded;
   std::string others;
 };
 
@@ -118,6 +119,7 @@ Sent rebuild(const std::string& lines, const char* peer = "192.0.2.1", const Cid
   take(HeaderName::x_forwarded_host, out.host);
   take(HeaderName::x_forwarded_port, out.port);
   take(HeaderName::via, out.via);
+  take(HeaderName::forwarded, out.forwarded);
   out.others = h1::text_of(request.headers);
   return out;
 }
@@ -131,7 +133,21 @@ TEST(Forwarded, NothingThatAStrangerSaysAboutItselfIsPassedOn) {
   EXPECT_EQ(sent.host, "api.test");
   EXPECT_EQ(sent.port, "8080");
   EXPECT_EQ(sent.via, "1.1 postern");
+  EXPECT_EQ(sent.forwarded, "for=192.0.2.1;host=\"api.test\";proto=http");
   EXPECT_EQ(sent.others, "[X-A|b]");
+}
+
+// RFC 7239 6: IPv6 in brackets and quotes; who cannot be named is unknown.
+TEST(Forwarded, ForwardedSaysTheSameAsTheOtherFields) {
+  EXPECT_EQ(rebuild("X-Forwarded-For: 203.0.113.9:99, [2001:db9::1]:4711,x\r\nX-Forwarded-Proto: https\r\n"
+                    "X-Forwarded-Host: shop.test:8443\r\nForwarded: for=6.6.6.6;proto=http\r\n",
+                    "10.0.0.1")
+                .forwarded,
+            "for=203.0.113.9, for=\"[2001:db9::1]\", for=unknown, for=10.0.0.1;host=\"shop.test:8443\";proto=https");
+  EXPECT_EQ(rebuild("Forwarded: for=6.6.6.6\r\n", "10.0.0.1").forwarded, "for=10.0.0.1;host=\"api.test\";proto=http");
+  EXPECT_EQ(rebuild("Forwarded: for=\"_x\";host=\"a\\\"b\"\r\n", "").forwarded,
+            "for=unknown;host=\"api.test\";proto=http");
+  EXPECT_EQ(rebuild("X-Forwarded-Host: a\";for=6.6.6.6;x=\"\r\n", "10.0.0.1").forwarded, "for=10.0.0.1;proto=http");
 }
 
 // CVE-2026-39858, GHSA-6384-m2mw-rf54, CVE-2026-40575.

@@ -143,8 +143,13 @@ std::unique_ptr<http::ClientConnection> EndpointPool::take_idle() {
   return nullptr;
 }
 
+// A place that this loop gave up for another one is not for its own next request.
+bool EndpointPool::must_queue() const noexcept {
+  return pool_.max_connections != 0 && endpoint_->waiting.load(std::memory_order_relaxed) != 0;
+}
+
 Task<Result<Lease>> EndpointPool::acquire() {
-  if (waiting_.empty()) {
+  if (!must_queue()) {
     if (auto connection = take_idle()) return Result<Lease>(Lease(endpoint_, std::move(connection)));
   }
   return connect();
@@ -155,7 +160,7 @@ Task<Result<Lease>> EndpointPool::connect() {
   std::optional<Waiting> waiting;
   // Claims a place before connecting, so that the limit holds across loops.
   for (unsigned look = 0;; ++look) {
-    if (waiting ? waiting->first() : waiting_.empty()) {
+    if (waiting ? waiting->first() : !must_queue()) {
       const std::uint32_t open = endpoint_->connections.fetch_add(1, std::memory_order_relaxed);
       if (pool_.max_connections == 0 || open < pool_.max_connections) break;
       endpoint_->connections.fetch_sub(1, std::memory_order_relaxed);
@@ -163,7 +168,7 @@ Task<Result<Lease>> EndpointPool::connect() {
     }
     if (loop_.now() >= deadline) co_return fail(Code::origin_overloaded, Side::gateway, Retry::yes);
     if (!waiting) waiting.emplace(*this);
-    if (look % kLooksPerAsking == 0) endpoint_->places.ask(this);
+    if (waiting->first() && look % kLooksPerAsking == 0) endpoint_->places.ask(this);
     co_await waiting->next_look();
   }
   waiting.reset();

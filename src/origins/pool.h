@@ -92,6 +92,7 @@ class EndpointPool {
   void drop(Idle& idle) noexcept;
   void enlist();
   void wake_waiting() noexcept;
+  [[nodiscard]] bool must_queue() const noexcept;
 
   Loop& loop_;
   BufferPool& buffers_;

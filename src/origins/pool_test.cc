@@ -313,6 +313,26 @@ TEST_F(PoolTest, who_waits_is_served_in_order_and_nobody_overtakes) {
   tasks.cancel_all();
 }
 
+// Two loops: what one gives up for the other is not taken back by its own next request.
+TEST_F(PoolTest, a_place_that_is_given_up_goes_to_the_loop_that_waits) {
+  config.pool.max_connections = 1;
+  const auto here = make_pool();
+  const auto there = make_pool();
+  Lease lease = acquire(*here);
+  Peer peer = accept();
+  Taken waiting;
+  begin(*there, waiting);
+  use(lease, peer);
+  here->give_back(std::move(lease));
+  Taken next;
+  begin(*here, next);
+  EXPECT_FALSE(next) << "somebody else is first";
+  advance(loop, clock, 5ms);
+  EXPECT_TRUE(waiting && *waiting);
+  EXPECT_FALSE(next);
+  tasks.cancel_all();
+}
+
 TEST_F(PoolTest, who_waits_too_long_is_told_that_the_gateway_has_a_limit) {
   config.pool.max_connections = 1;
   config.timeouts.connect = 1s;

@@ -160,15 +160,35 @@ class AresResolver final : public Resolver, Timer {
 
 }  // namespace
 
+namespace {
+
+// What a translator or an old stack makes of it: NAT64 (RFC 6052 2.1) and IPv4-compatible addresses (RFC 4291 2.5.5.1).
+IpAddress embedded(const IpAddress& address) {
+  if (!address.is_v6()) return address;
+  const std::array<std::uint8_t, 16>& bytes = address.v6_bytes();
+  constexpr std::array<std::uint8_t, 12> kNat64 = {0, 0x64, 0xff, 0x9b};
+  constexpr std::array<std::uint8_t, 12> kCompatible = {};
+  const bool translated = std::equal(kNat64.begin(), kNat64.end(), bytes.begin());
+  const bool compatible = std::equal(kCompatible.begin(), kCompatible.end(), bytes.begin()) && !address.is_loopback();
+  if (!translated && !compatible) return address;
+  return IpAddress::from_v4({bytes[12], bytes[13], bytes[14], bytes[15]});
+}
+
+}  // namespace
+
 std::vector<IpAddress> usable_addresses(std::string_view host, std::vector<IpAddress> addresses) {
   const bool localhost =
       iequals(host, "localhost") || (host.size() > 10 && iequals(host.substr(host.size() - 10), ".localhost"));
-  // Link-local is the usual home of a metadata service; these are the others (AWS over IPv6, Azure, Alibaba).
-  const std::array<IpAddress, 3> metadata = {*IpAddress::parse("fd00:ec2::254"), *IpAddress::parse("168.63.129.16"),
-                                             *IpAddress::parse("100.100.100.200")};
+  // Link-local is the usual home of a metadata service; these are the others: AWS and its pod identity over IPv6, GCP
+  // over IPv6, OCI, Azure, Alibaba.
+  static constexpr std::array<std::string_view, 7> kMetadata = {"fd00:ec2::254",      "fd00:ec2::23", "fd20:ce::254",
+                                                                "fd00:c1::a9fe:a9fe", "192.0.0.192",  "168.63.129.16",
+                                                                "100.100.100.200"};
   std::erase_if(addresses, [&](const IpAddress& address) {
-    if (address.is_loopback() != localhost || !address.is_routable_unicast()) return true;
-    return std::find(metadata.begin(), metadata.end(), address) != metadata.end();
+    const IpAddress meant = embedded(address);
+    if (meant.is_loopback() != localhost || !meant.is_routable_unicast()) return true;
+    return std::any_of(kMetadata.begin(), kMetadata.end(),
+                       [&](std::string_view text) { return IpAddress::parse(text) == meant; });
   });
   if (addresses.size() > kMaxAddresses) addresses.resize(kMaxAddresses);
   return addresses;

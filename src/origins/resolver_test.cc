@@ -136,8 +136,13 @@ TEST(UsableAddresses, ANameServerCannotPointTheGatewayAtItselfOrAtMetadata) {
             "192.0.2.1 10.0.0.1 2001:db8::1 fd00::1 ");
   EXPECT_EQ(usable("orders.internal", {"127.0.0.1", "192.0.2.1", "::1", "::ffff:127.0.0.1"}), "192.0.2.1 ");
   EXPECT_EQ(usable("orders.internal", {"169.254.169.254", "fe80::1", "0.0.0.0", "::", "255.255.255.255", "ff02::1",
-                                       "fd00:ec2::254", "168.63.129.16", "100.100.100.200"}),
+                                       "fd00:ec2::254", "168.63.129.16", "100.100.100.200", "fd00:ec2::23",
+                                       "fd20:ce::254", "fd00:c1::a9fe:a9fe", "192.0.0.192"}),
             "");
+  // As a translator or an old stack would read them.
+  EXPECT_EQ(usable("orders.internal", {"64:ff9b::a9fe:a9fe", "64:ff9b::7f00:1", "::7f00:1", "::a9fe:a9fe",
+                                       "64:ff9b::c000:201", "64:ff9b:1::1"}),
+            "64:ff9b::c000:201 64:ff9b:1::1 ");
   for (const char* name : {"localhost", "LocalHost", "app.localhost"}) {
     EXPECT_EQ(usable(name, {"127.0.0.1", "192.0.2.1", "::1"}), "127.0.0.1 ::1 ") << name;
   }

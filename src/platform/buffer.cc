@@ -44,7 +44,7 @@ std::span<char> Buffer::writable(std::size_t at_least) {
     begin_ = 0;
     return {data_ + end_, capacity_ - end_};
   }
-  const std::size_t wanted = std::max(size() + at_least, data_ ? capacity_ + 1 : std::size_t{1});
+  const std::size_t wanted = std::max(size() + at_least, data_ ? 2 * capacity_ : std::size_t{1});
   const auto [block, capacity] = pool_->acquire(wanted);
   const std::size_t bytes = size();
   if (bytes != 0) std::memcpy(block, data_ + begin_, bytes);

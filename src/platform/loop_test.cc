@@ -242,6 +242,20 @@ TEST(SocketAddress, ParsesAndPrintsTheSameForms) {
   }
 }
 
+// Byte by byte beyond the largest block: every byte would copy all that came before.
+TEST(Buffer, GrowsByDoubling) {
+  BufferPool pool;
+  Buffer buffer(pool);
+  int blocks = 0;
+  for (const char* data = nullptr; buffer.size() < 1'000'000; buffer.commit(1)) {
+    const std::span<char> space = buffer.writable();
+    space[0] = 'x';
+    if (buffer.view().data() != data) ++blocks;
+    data = buffer.view().data();
+  }
+  EXPECT_LE(blocks, 10);
+}
+
 TEST(Buffer, GrowsKeepsBytesAndGivesBlocksBack) {
   BufferPool pool;
   {

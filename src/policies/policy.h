@@ -48,6 +48,8 @@ class Policy {
   [[nodiscard]] virtual std::vector<std::string_view> reserved_headers() const { return {}; }
   // Names that this policy writes into requests on the operator's behalf; checked against all reserved names.
   [[nodiscard]] virtual std::vector<std::string_view> written_headers() const { return {}; }
+  // The same for responses.
+  [[nodiscard]] virtual std::vector<std::string_view> written_response_headers() const { return {}; }
   // Names whose value this policy takes from the client's request (a credential, what is counted).
   [[nodiscard]] virtual std::vector<std::string_view> read_headers() const { return {}; }
 };

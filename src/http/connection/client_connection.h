@@ -35,7 +35,9 @@ class ClientConnection {
 
   // Moves the deadline of a receive_head() that waits; MonoTime::max() is none.
   void set_head_deadline(MonoTime deadline) noexcept;
-  void interrupt() noexcept { stream_->wake_reader(Wake::interrupted); }
+  // Ends a wait for the peer, in receive_head(), the body or the writer. True if somebody waited; then the exchange may
+  // be over by now.
+  bool interrupt() noexcept { return stream_->wake_reader(Wake::interrupted) || writer_.interrupt(); }
 
   // True if the connection may carry another exchange: both messages complete, nothing unexpected received, the origin
   // keeps it open.

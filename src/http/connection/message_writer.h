@@ -1,5 +1,6 @@
 // MessageWriter: puts one HTTP/1 message at a time on a stream. The head is buffered and leaves together with the first
-// body bytes in one system call; the body is not copied.
+// body bytes in one system call; the body is not copied. One coroutine at a time writes: the messages of a connection
+// follow each other, interim heads included.
 #pragma once
 
 #include <algorithm>
@@ -18,8 +19,6 @@
 
 namespace postern::http {
 
-//
-// One coroutine at a time writes: the messages of a connection follow each other, interim heads included.
 class MessageWriter {
  public:
   struct Failure {

@@ -14,6 +14,8 @@ class ResponseHeaders final : public Policy {
 
   void on_response(http::Exchange& exchange) const override { changes_.apply(exchange.response->headers, exchange); }
 
+  [[nodiscard]] std::vector<std::string_view> written_response_headers() const override { return changes_.names(); }
+
  private:
   FieldChanges changes_;
 };
