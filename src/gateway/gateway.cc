@@ -95,10 +95,9 @@ std::shared_ptr<const Snapshot> keep_alive(std::shared_ptr<const Snapshot> snaps
   return {both, both->snapshot.get()};
 }
 
-// The error of something that has a place in the file system, with the way to mend it.
-std::unexpected<Error> unusable(std::string_view what, const Error& error, std::string_view fix) {
-  return fail(error.code(), error.side(),
-              std::string(what) + ": " + std::string(error.detail()) + "\n  fix: " + std::string(fix));
+// Begins with what cannot be had, as describe_failure() wants it.
+std::unexpected<Error> unusable(std::string_view what, const Error& error) {
+  return fail(Code::io_failed, Side::gateway, std::string(what) + ": " + std::string(error.detail()));
 }
 
 }  // namespace
@@ -215,8 +214,7 @@ Result<std::shared_ptr<store::KeyStore>> Gateway::key_store_for(const config::Co
   if (!options.database.empty()) {
     const Result<void> made = store::make_private_directory(std::filesystem::path(options.database).parent_path());
     if (!made) {
-      return unusable("the key database " + options.database + " has no directory", made.error(),
-                      "let `state_directory` name a directory that the gateway may write");
+      return unusable(options.database, made.error());
     }
   }
   Result<std::unique_ptr<store::KeyStore>> opened = store::KeyStore::open(options, options_.clock);
@@ -297,18 +295,15 @@ Result<void> Gateway::open_control_listeners(const config::Config& config) {
     if (!opened) return opened;
   }
   if (config.admin.socket.empty()) return {};
-  const std::string what = "the admin socket " + config.admin.socket;
-  constexpr std::string_view kFix = "let `admin: {socket: /path}` name a place that the gateway may write";
   const Result<void> made = store::make_private_directory(std::filesystem::path(config.admin.socket).parent_path());
-  if (!made) return unusable(what, made.error(), kFix);
+  if (!made) return unusable("unix:" + config.admin.socket, made.error());
   admin_server_ = std::make_unique<ControlServer>(
       loop_, [this](const ControlRequest& request) { return admin_request(request); }, ControlServer::Guard::same_host);
   // The socket is made with the mode of the mask: nobody else may open it, not even for a moment.
   const mode_t before = ::umask(0177);
-  const Result<void> opened = admin_server_->listen(options_.network, {{}, 0, config.admin.socket});
+  Result<void> opened = admin_server_->listen(options_.network, {{}, 0, config.admin.socket});
   ::umask(before);
-  if (!opened) return unusable(what, opened.error(), kFix);
-  return {};
+  return opened;
 }
 
 void Gateway::watch_origins() {

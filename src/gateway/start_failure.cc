@@ -34,6 +34,7 @@ Place find_place(const config::Config& config, std::string_view detail) {
     return node ? node->position() : config::Position{};
   };
   if (is_about("unix:" + config.admin.socket)) return {"admin.socket", position_of("admin"), false};
+  if (is_about(config.consumers.database)) return {"state_directory", position_of("state_directory"), false};
   if (is_about(config.access_log.path)) return {"access_log.path", position_of("access_log"), false};
   return {};
 }
@@ -46,8 +47,12 @@ std::string_view fix_for(const Place& place, std::string_view detail) {
   if (because(EACCES) && place.is_network) {
     return "ports below 1024 take a capability (systemd: AmbientCapabilities=CAP_NET_BIND_SERVICE); or choose another";
   }
-  if (because(EACCES) || because(EPERM)) return "the user of the gateway must be allowed to write there";
-  if (because(ENOENT)) return "make its directory first, writable for the user of the gateway";
+  if (because(EACCES) || because(EPERM)) {
+    return "the user of the gateway must be allowed to write there; or let this option name another place";
+  }
+  if (because(ENOENT)) {
+    return "make its directory first, writable for the user of the gateway; or let this option name another place";
+  }
   if (because(EMFILE)) return "allow more open files (systemd: LimitNOFILE=, shell: ulimit -n)";
   return {};
 }
