@@ -1,11 +1,11 @@
 // The configuration as a user meets it: errors that say where, what, why and how to fix, with a stable code; nothing
 // accepted and ignored; explain, schema and version.
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { before, test } from 'node:test';
 import { temporaryDirectory } from './lib/cleanup.mjs';
-import { postern, secret } from './lib/gateway.mjs';
+import { postern, root, secret } from './lib/gateway.mjs';
 
 const directory = temporaryDirectory();
 let number = 0;
@@ -161,6 +161,9 @@ test('schema and version', async () => {
   const parsed = JSON.parse(schema.stdout);
   assert.equal(parsed.properties.version.const, 1);
   assert.ok(JSON.stringify(parsed).includes('rate_limit'));
+  // Embedded when it was compiled: an object out of a cache must not have the schema of another day.
+  assert.deepEqual(parsed.properties, JSON.parse(readFileSync(path.join(root, 'src/config/postern.schema.json'), 'utf8')).properties);
+  assert.equal((await postern(['schema', '--json'])).stdout, schema.stdout);
   const version = await postern(['version']);
   assert.equal(version.code, 0);
   assert.match(version.stdout, /postern \d+\.\d+\.\d+/);
