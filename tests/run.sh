@@ -1,7 +1,7 @@
 # ./dev test: sourced by ./dev, which gives root, jobs, setup, build, find_node.
 #
 # Items are named kind/name; a filter picks those whose name contains it, and only the builds they need are made:
-#   structure/...  rules about the repository itself           e2e/FILE     build/release, tests/e2e/FILE.test.mjs
+#   structure/...  rules about the repository, format      e2e/FILE     build/release, tests/e2e/FILE.test.mjs
 #   unit/ROOM      build/asan, every room with tests           fuzz/NAME    build/asan, corpus replay + 5 s (60 s --long)
 #   tsan/ROOM      build/tsan, only rooms that cross threads
 # Each item leaves a log and one result line in build/test-logs. A skip must say why: "optional: ..." is counted, any
