@@ -117,6 +117,12 @@ test('JSON is the same configuration', async (t) => {
   const json = { version: 1, listeners: [{ address: '127.0.0.1:8080' }], origins: { orders: { url: 'http://127.0.0.1:9000', identity: [{ shared_secret: { header: 'X-Backend-Secret', value: '${env:ORIGIN_SECRET}' } }] } },
     routes: [{ match: { path: '/orders/{id}' }, origin: 'orders', public: true }] };
   await t.test('good', async () => assert.equal((await check(JSON.stringify(json, null, 2), { name: 'postern.json' })).code, 0));
+  await t.test('with the $schema of editors, at the top only', async () => {
+    assert.equal((await check(JSON.stringify({ $schema: './postern.schema.json', ...json }), { name: 'postern.json' })).code, 0);
+    for (const wrong of [{ ...json, $schema: 7 }, { ...json, listeners: [{ $schema: 'x', ...json.listeners[0] }] }]) {
+      assert.equal((await check(JSON.stringify(wrong), { name: 'postern.json' })).code, 3);
+    }
+  });
   await t.test('duplicate keys (CVE-2022-25757)', async () => {
     const result = await check(JSON.stringify(json).replace('"version":1', '"version":1,"version":1'), { name: 'postern.json' });
     assert.equal(result.code, 3);
