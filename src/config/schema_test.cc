@@ -182,8 +182,8 @@ TEST(Schema, HintsNameTheNearestKeyThatIsBuilt) {
       {"listeners: [{tsl: x}]", "known here: address, proxy_protocol, limits, trusted_proxies"},
       {"origins: {a: {timeout: {}}}", "did you mean `timeouts`?"},
       {"zzzzzzzz: 1",
-       "known here: version, listeners, observe, admin, workers, state_directory, drain, limits, trusted_proxies, "
-       "policies, origins, routes, access_log, consumers"},
+       "known here: version, listeners, observe, admin, workers, state_directory, drain, limits, buffer_memory, "
+       "trusted_proxies, policies, origins, routes, access_log, consumers, $schema"},
   };
   for (const auto& c : cases) {
     Diagnostics diagnostics("t.yaml");
