@@ -35,9 +35,7 @@ class CommandLine {
     add_admin("reload", "Check the file again and put it into force in place; prints what changed", reload);
     add_admin("status", "What a running gateway is doing", status);
     add_demo();
-    app_.add_subcommand("schema", "Print the JSON Schema of the configuration, for editors")->callback([this] {
-      chosen_ = [this] { return schema(console_); };
-    });
+    add_schema();
     add_version();
   }
 
@@ -59,8 +57,8 @@ class CommandLine {
   static void add_config(CLI::App& verb, std::string& file) {
     verb.add_option("-c,--config", file, "Configuration file")->capture_default_str();
   }
-  static void add_json(CLI::App& verb, Format& format) {
-    verb.add_flag_callback("--json", [&format] { format = Format::json; }, "For machines");
+  static CLI::Option* add_json(CLI::App& verb, Format& format) {
+    return verb.add_flag_callback("--json", [&format] { format = Format::json; }, "For machines");
   }
 
   void add_run() {
@@ -125,11 +123,19 @@ class CommandLine {
     CLI::App& verb = *app_.add_subcommand("demo", "A locked backend with a gateway in front of it, live");
     verb.add_option("--port", demo_.port, "Port of the gateway (default: 8080, or the next one that is free)")
         ->check(CLI::Range(1, 65535));
-    verb.add_flag("--once", demo_.once, "Run every check once and exit: 0 if all passed, 4 if not");
+    CLI::Option* const once =
+        verb.add_flag("--once", demo_.once, "Run every check once and exit: 0 if all passed, 4 if not");
     verb.add_option("--backend", demo_.backends, "name=http://127.0.0.1:port of another locked backend")->take_all();
     verb.add_option("--backend-secret", demo_.backend_secrets, "File with that backend's secret, in the same order")
         ->take_all();
+    add_json(verb, demo_.format)->needs(once);
     verb.callback([this] { chosen_ = [this] { return demo(demo_, console_); }; });
+  }
+
+  void add_schema() {
+    CLI::App& verb = *app_.add_subcommand("schema", "Print the JSON Schema of the configuration, for editors");
+    verb.add_flag_callback("--json", [] {}, "For machines; it is JSON without it, too");
+    verb.callback([this] { chosen_ = [this] { return schema(console_); }; });
   }
 
   void add_version() {

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/json_writer.h"
 #include "cli/demo_backend.h"
 #include "cli/demo_checks.h"
 #include "cli/verbs.h"
@@ -69,11 +70,12 @@ class NobodyAccepts final : public AcceptHandler {
 };
 
 // Demo: owns everything, in the order of its destruction.
-class Demo final : public TaskSet::ErrorHandler {
+class Demo final : public TaskSet::ErrorHandler, DemoReport {
  public:
   Demo(const DemoOptions& options, const Console& console)
       : options_(options),
         console_(console),
+        json_(options.format == Format::json),
         log_(2, clock_, observe::Level::warning),
         gateway_({directory_.file("postern.yaml"), clock_, network_, entropy_, log_}),
         tasks_(*this) {}
@@ -85,7 +87,7 @@ class Demo final : public TaskSet::ErrorHandler {
     if (code == Exit::ok) code = make_key();
     if (code == Exit::ok) code = start_gateway();
     if (code != Exit::ok) return code;
-    show_introduction();
+    if (!json_) show_introduction();
     tasks_.spawn(show());
     const int ended = gateway_.run();
     if (ended != 0) return static_cast<Exit>(ended);
@@ -206,10 +208,15 @@ class Demo final : public TaskSet::ErrorHandler {
   Task<void> show() {
     std::vector<DemoTarget> targets;
     for (const Backend& backend : backends_) targets.push_back({backend.name, backend.address});
-    DemoChecks checks(gateway_.loop(), network_, address_, key_, console_);
+    DemoChecks checks(gateway_.loop(), network_, address_, key_, *this);
     co_await checks.run(std::move(targets));
     failed_ = checks.failed() != 0;
-    static_cast<void>(console_.out(fmt::format("\n{} passed, {} failed\n", checks.passed(), checks.failed())));
+    if (json_) {
+      failed_ |= !console_.out(
+          fmt::format("{{\"passed\":{},\"failed\":{},\"checks\":[{}]}}\n", checks.passed(), checks.failed(), results_));
+    } else {
+      static_cast<void>(console_.out(fmt::format("\n{} passed, {} failed\n", checks.passed(), checks.failed())));
+    }
     if (options_.once) {
       gateway_.begin_drain();
       co_return;
@@ -231,6 +238,29 @@ class Demo final : public TaskSet::ErrorHandler {
     static_cast<void>(console_.out(text));
   }
 
+  void report(const DemoResult& result) override {
+    if (!json_) {
+      std::string line =
+          fmt::format("  {:<7} {:<8} {:<45} ", result.passed ? "ok" : "FAILED", result.backend, result.what);
+      line += result.status ? std::to_string(*result.status) : result.problem;
+      if (!result.passed) line += fmt::format(", expected {}", result.expected);
+      static_cast<void>(console_.out(line + "\n"));
+      return;
+    }
+    if (!results_.empty()) results_ += ',';
+    JsonWriter json(results_);
+    json.begin_object();
+    json.field("backend", result.backend);
+    json.field("check", result.what);
+    json.key("passed");
+    json.value_bool(result.passed);
+    json.field("expected", result.expected);
+    json.key("status");
+    result.status ? json.value(*result.status) : json.value_null();
+    if (!result.problem.empty()) json.field("problem", result.problem);
+    json.end_object();
+  }
+
   void on_task_exception(std::exception_ptr /*exception*/) noexcept override {
     failed_ = true;
     gateway_.begin_drain();
@@ -238,6 +268,7 @@ class Demo final : public TaskSet::ErrorHandler {
 
   const DemoOptions& options_;
   const Console& console_;
+  const bool json_;
   const TemporaryDirectory directory_;
   SystemClock clock_;
   SocketNetwork network_;
@@ -248,6 +279,7 @@ class Demo final : public TaskSet::ErrorHandler {
   std::vector<Backend> backends_;
   SocketAddress address_;
   std::string key_;
+  std::string results_;  // of the checks so far, as JSON, separated by commas
   bool failed_ = false;
   TaskSet tasks_;
 };

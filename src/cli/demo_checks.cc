@@ -1,7 +1,5 @@
 #include "cli/demo_checks.h"
 
-#include <fmt/format.h>
-
 #include "cli/demo_backend.h"
 
 namespace postern::cli {
@@ -39,10 +37,13 @@ Task<void> DemoChecks::run_one(const DemoTarget& target, const Check& check) {
   const Result<ClientAnswer> answer = co_await fetch(loop_, network_, std::move(request));
   const bool good = answer && answer->status == check.status && answer->body.find(check.code) != std::string::npos;
   ++(good ? passed_ : failed_);
-  std::string line = fmt::format("  {:<7} {:<8} {:<45} ", good ? "ok" : "FAILED", target.name, check.what);
-  line += answer ? std::to_string(answer->status) : answer.error().to_string();
-  if (!good) line += fmt::format(", expected {}", check.status);
-  static_cast<void>(console_.out(line + "\n"));
+  DemoResult result{target.name, check.what, check.status, {}, {}, good};
+  if (answer) {
+    result.status = answer->status;
+  } else {
+    result.problem = answer.error().to_string();
+  }
+  report_.report(result);
 }
 
 }  // namespace postern::cli

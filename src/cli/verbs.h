@@ -60,12 +60,13 @@ struct KeysRevokeOptions : KeysOptions {
 [[nodiscard]] Exit keys_list(const KeysOptions& options, const Console& console);
 [[nodiscard]] Exit keys_revoke(const KeysRevokeOptions& options, const Console& console);
 
-[[nodiscard]] Exit schema(const Console& console);
+[[nodiscard]] Exit schema(const Console& console);  // JSON in any format
 [[nodiscard]] Exit version(Format format, const Console& console);
 
 struct DemoOptions {
   int port = 0;  // of the gateway; 0: 8080, or the next one that is free
   bool once = false;
+  Format format = Format::text;              // json only together with `once`
   std::vector<std::string> backends;         // "nginx=http://127.0.0.1:9101"
   std::vector<std::string> backend_secrets;  // files, one per backend in the same order
 };

@@ -75,13 +75,12 @@ class Differ {
   explicit Differ(std::vector<std::string>& lines) : lines_(lines) {}
 
   void compare(const Node& before, const Node& after, const std::string& path) {
-    if (before.kind() != after.kind()) {
-      lines_.push_back(fmt::format("~ {}: {} -> {}", path, summary(before), summary(after)));
-    } else if (after.is(Kind::mapping)) {
+    const bool same_kind = before.kind() == after.kind();
+    if (same_kind && after.is(Kind::mapping)) {
       compare_mappings(before, after, path);
-    } else if (after.is(Kind::sequence)) {
+    } else if (same_kind && after.is(Kind::sequence)) {
       compare_sequences(before, after, path);
-    } else if (before.text() != after.text()) {
+    } else if (!same_kind || before.text() != after.text()) {
       lines_.push_back(fmt::format("~ {}: {} -> {}", path, summary(before), summary(after)));
     }
   }

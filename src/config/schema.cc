@@ -273,7 +273,7 @@ void validate_one_of(const Node& node, const Rule& rule, Diagnostics& diagnostic
       fewest = scratch.errors();
     }
   }
-  if (passed == 1) return;
+  if (passed == 1 || !best) return;
   if (passed > 1) {
     diagnostics.error(Problem::ambiguous, node, "fits more than one of the allowed forms", wanted(rule));
   } else if (!report_bare_name(node, rule, diagnostics) && !report_unknown_name(node, rule, diagnostics)) {

@@ -60,13 +60,11 @@ inline constexpr std::string_view kRequestHeadersSchema = R"({"type": "object", 
 
 inline Schema test_schema() {
   constexpr std::string_view shared_secret(kSharedSecretSchema, sizeof(kSharedSecretSchema));
-  const SchemaPart parts[] = {{"policy", "api_key", kApiKeySchema},
-                              {"policy", "body_limit", kBodyLimitSchema},
-                              {"policy", "rate_limit", kRateLimitSchema},
-                              {"policy", "request_headers", kRequestHeadersSchema},
-                              {"policy", "respond", kRespondSchema},
-                              {"policy", "redirect", kRedirectSchema},
-                              {"identity", "shared_secret", shared_secret}};
+  const SchemaPart parts[] = {
+      {"policy", "api_key", kApiKeySchema},        {"policy", "body_limit", kBodyLimitSchema},
+      {"policy", "rate_limit", kRateLimitSchema},  {"policy", "request_headers", kRequestHeadersSchema},
+      {"policy", "respond", kRespondSchema},       {"policy", "redirect", kRedirectSchema},
+      {"identity", "shared_secret", shared_secret}};
   Result<Schema> schema = compile_schema(root_schema_text(), parts);
   if (!schema) throw std::runtime_error(std::string(schema.error().detail()));
   return std::move(*schema);

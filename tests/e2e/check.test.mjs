@@ -1,11 +1,11 @@
 // The configuration as a user meets it: errors that say where, what, why and how to fix, with a stable code; nothing
 // accepted and ignored; explain, schema and version.
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { before, test } from 'node:test';
 import { temporaryDirectory } from './lib/cleanup.mjs';
-import { postern, secret } from './lib/gateway.mjs';
+import { postern, root, secret } from './lib/gateway.mjs';
 
 const directory = temporaryDirectory();
 let number = 0;
@@ -117,6 +117,12 @@ test('JSON is the same configuration', async (t) => {
   const json = { version: 1, listeners: [{ address: '127.0.0.1:8080' }], origins: { orders: { url: 'http://127.0.0.1:9000', identity: [{ shared_secret: { header: 'X-Backend-Secret', value: '${env:ORIGIN_SECRET}' } }] } },
     routes: [{ match: { path: '/orders/{id}' }, origin: 'orders', public: true }] };
   await t.test('good', async () => assert.equal((await check(JSON.stringify(json, null, 2), { name: 'postern.json' })).code, 0));
+  await t.test('with the $schema of editors, at the top only', async () => {
+    assert.equal((await check(JSON.stringify({ $schema: './postern.schema.json', ...json }), { name: 'postern.json' })).code, 0);
+    for (const wrong of [{ ...json, $schema: 7 }, { ...json, listeners: [{ $schema: 'x', ...json.listeners[0] }] }]) {
+      assert.equal((await check(JSON.stringify(wrong), { name: 'postern.json' })).code, 3);
+    }
+  });
   await t.test('duplicate keys (CVE-2022-25757)', async () => {
     const result = await check(JSON.stringify(json).replace('"version":1', '"version":1,"version":1'), { name: 'postern.json' });
     assert.equal(result.code, 3);
@@ -161,6 +167,9 @@ test('schema and version', async () => {
   const parsed = JSON.parse(schema.stdout);
   assert.equal(parsed.properties.version.const, 1);
   assert.ok(JSON.stringify(parsed).includes('rate_limit'));
+  // Embedded when it was compiled: an object out of a cache must not have the schema of another day.
+  assert.deepEqual(parsed.properties, JSON.parse(readFileSync(path.join(root, 'src/config/postern.schema.json'), 'utf8')).properties);
+  assert.equal((await postern(['schema', '--json'])).stdout, schema.stdout);
   const version = await postern(['version']);
   assert.equal(version.code, 0);
   assert.match(version.stdout, /postern \d+\.\d+\.\d+/);

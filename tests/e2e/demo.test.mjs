@@ -39,6 +39,24 @@ test('a backend that lets everybody in is not called locked', async () => {
   assert.match(result.stdout, /ok +demo +around the gateway +401/);
 });
 
+test('--once --json is one line for machines', async () => {
+  const file = path.join(temporaryDirectory(), 'secret');
+  writeFileSync(file, 'a-secret-that-nobody-asks-for', { mode: 0o600 });
+  const good = await demo(['--once', '--json']);
+  assert.equal(good.code, 0, good.text);
+  assert.match(good.stdout, /^[^\n]*\n$/);
+  const { passed, failed, checks } = JSON.parse(good.stdout);
+  assert.deepEqual([passed, failed, checks.length], [8, 0, 8]);
+  assert.deepEqual(checks.find(({ check }) => check === 'around the gateway'), { backend: 'demo', check: 'around the gateway', passed: true, expected: 401, status: 401 });
+  const bad = await demo(['--once', '--json', '--backend', `gone=http://127.0.0.1:${await freePort()}`, '--backend-secret', file]);
+  assert.equal(bad.code, 4, bad.text);
+  const gone = JSON.parse(bad.stdout).checks.find(({ backend, check }) => backend === 'gone' && check === 'around the gateway');
+  assert.equal(gone.passed, false);
+  assert.equal(gone.status, null);
+  assert.match(gone.problem, /\S/);
+  assert.equal((await demo(['--json'])).code, 2, 'a demonstration that goes on has no one result');
+});
+
 test('a backend that is not there is a failed check', async () => {
   const file = path.join(temporaryDirectory(), 'secret');
   writeFileSync(file, 'a-secret-that-nobody-asks-for', { mode: 0o600 });

@@ -76,6 +76,18 @@ test('Connection cannot remove what the gateway sets', async (t) => {
         expected: { status: 400, code: 'PST-R014', closes: false } });
     }
   }
+  // What old proxies took for Connection is not weaker than it.
+  for (const value of ['X-Backend-Secret', 'close, x_backend_secret']) {
+    await assertRefused(t, { gateway, origin, name: `Proxy-Connection: ${value}`, bytes: request('/x', { headers: [`Proxy-Connection: ${value}`] }),
+      expected: { status: 400, code: 'PST-R014', closes: false } });
+  }
+  for (const value of ['X-Backend-Secret', 'timeout=5, X-Backend-Secret']) {
+    await t.test(`Keep-Alive: ${value} nominates nothing`, async () => {
+      const head = await passed([`Keep-Alive: ${value}`]);
+      assertOneSecret(head);
+      assert.ok(!head.has('keep-alive'), head.text);
+    });
+  }
   // RFC 9110 7.6.1: what the client nominates is removed, but never what the gateway itself adds.
   for (const name of ['X-Forwarded-For', 'X-Forwarded-Host', 'X-Forwarded-Proto', 'Via', 'Forwarded', 'Host', 'Content-Length', 'X-Request-Id']) {
     await t.test(`Connection: ${name}`, async () => {

@@ -278,6 +278,22 @@ test('the secret does not come back', async (t) => {
   assert.ok(!gateway.output().includes(secret), 'the secret in the log');
 });
 
+test('a redirect of the origin is for the client to follow', async (t) => {
+  const elsewhere = await RecordingOrigin.start();
+  for (const status of [301, 302, 303, 307, 308]) {
+    await t.test(String(status), async () => {
+      origin.answer = () => reply(status, '', [`Location: ${elsewhere.url}/metadata`]);
+      const requests = origin.requests.length;
+      const response = await exchange(gateway.port, request('/redirect'));
+      assert.equal(response.status, status);
+      assert.equal(response.get('location'), `${elsewhere.url}/metadata`);
+      assert.equal(origin.requests.length, requests + 1, 'asked once');
+    });
+  }
+  origin.answer = ok();
+  assert.deepEqual(elsewhere.connections, [], 'nobody went there');
+});
+
 test('the gateway is still the same process', async () => {
   await until('the gateway to be ready', async () => (await gateway.observe('/readyz')).status === 200);
   assert.equal(gateway.process.exit, null);

@@ -1,6 +1,7 @@
 // Several endpoints: balance, retries where they are safe, ejection, health checks that carry the identity, limits.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { freePort, temporaryDirectory } from './lib/cleanup.mjs';
 import { Gateway, identity, secret, secretHeader } from './lib/gateway.mjs';
@@ -176,6 +177,25 @@ test('a name is resolved, an unknown one is an error of its own', async () => {
   assert.equal((await get(known)).status, 200);
   const { host } = Object.fromEntries(origin.last().head.headers.map(([k, v]) => [k.toLowerCase(), v]));
   assert.equal(host, `localhost:${origin.port}`);
+});
+
+// Whoever controls a name must not get the gateway, with the secret of the origin in hand, to what listens on its own
+// machine. Link-local and metadata addresses: resolver_test.cc.
+test('a name that stands for loopback is not used, unless it is localhost', async (t) => {
+  const lying = readFileSync('/etc/hosts', 'utf8').split('\n').map((line) => line.replace(/#.*/, '').trim().split(/\s+/))
+    .filter(([address]) => /^(127\.|::1$)/.test(address)).flatMap(([, ...names]) => names)
+    .find((name) => /^[a-z][a-z0-9.-]*$/.test(name) && !/(^|\.)localhost$/.test(name));
+  await t.test('a name of /etc/hosts', { skip: lying ? false : 'optional: /etc/hosts has no second name for loopback' }, async () => {
+    const origin = await RecordingOrigin.start();
+    const insecure = { reason: 'a test of names that lie', until: new Date(Date.now() + 30 * 86_400_000).toISOString().slice(0, 10) };
+    const gateway = await gatewayTo({ url: `http://${lying}:${origin.port}`, insecure, retries: { attempts: 1 } });
+    const response = await get(gateway);
+    assert.ok([502, 503].includes(response.status), `${response.status}`);
+    assert.match(response.problem().code, /^PST-U00[69]$/);
+    // Because of what it stands for, not because it was not found.
+    await until('the reason in the log', () => gateway.process.stderr.includes('may not stand for'));
+    assert.equal(origin.connections.length, 0);
+  });
 });
 
 test('host: origin, preserve, or a name', async () => {

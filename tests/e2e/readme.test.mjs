@@ -14,6 +14,11 @@ const page = readFileSync(path.join(root, 'README.md'), 'utf8');
 const fences = [...page.matchAll(/(?:<!-- file: (\S+) -->\n)?```(\w*)\n([^]*?)```\n/g)].map(([, file, language, text]) => ({ file, language, text }));
 const files = fences.filter(({ file }) => file);
 const scripts = fences.filter(({ language }) => language === 'sh').map(({ text }) => text);
+// What is typed in the checkout, and what is typed in the empty folder.
+const ofCheckout = scripts.filter((text) => text.startsWith('./dev')).map((text) => text.trim());
+const ofFolder = scripts.filter((text) => !text.startsWith('./dev'));
+// Where a user who is not root finds programs on Debian.
+const usersPath = '/usr/local/bin:/usr/bin:/bin';
 
 // One shell for the whole page; answers of a block are what it prints before the mark.
 class Session {
@@ -37,8 +42,7 @@ test('the page shows commands and files', () => {
 });
 
 test('the two commands', async () => {
-  const lines = scripts[0].trim().split('\n').map((line) => line.split('#')[0].trim());
-  assert.deepEqual(lines, ['./dev run', './dev test']);
+  assert.deepEqual(ofCheckout[0].split('\n').map((line) => line.split('#')[0].trim()), ['./dev run', './dev test']);
   // This is ./dev test; the other one is stopped as the page says, with Ctrl-C, once it shows something.
   const child = new Process(path.join(root, 'dev'), ['run'], { cwd: root });
   await until('./dev run to show the curl lines', () => {
@@ -63,12 +67,22 @@ async function fiveMinutes(t, cwd, options) {
   onCleanup(stop);
 
   const outputs = [];
-  for (const script of scripts.slice(1)) {
+  for (const script of ofFolder) {
     await t.test(script.trim().split('\n')[0], async () => { outputs.push(await session.run(script)); });
   }
   await t.test('prints what the page says', async () => {
-    const tries = outputs[scripts.slice(1).findIndex((script) => script.includes('a guess'))];
+    const tries = outputs[ofFolder.findIndex((script) => script.includes('a guess'))];
     assert.match(tries, /^hello from the backend\n\{.*"PST-P401".*\}\n?not from the gateway\nnot from the gateway\n$/);
+  });
+  await t.test('nginx needs no place of root', () => {
+    assert.equal(outputs[ofFolder.findIndex((script) => script.startsWith('nginx'))].replace(/^.*: ok: .*$/m, '').trim(), '', 'no complaint');
+    for (const name of ['body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']) assert.ok(statSync(path.join(cwd, `temp-${name}`)).isDirectory(), name);
+  });
+  await t.test('the schema is there for the editor that the configuration names', async () => {
+    const schema = JSON.parse(readFileSync(path.join(cwd, 'postern.schema.json'), 'utf8'));
+    assert.equal(schema.properties.$schema.type, 'string');
+    writeFileSync(path.join(cwd, 'edited.yaml'), `$schema: ./postern.schema.json\n${readFileSync(path.join(cwd, 'postern.yaml'), 'utf8')}`);
+    await session.run('postern check --config edited.yaml');
   });
   await t.test('a key is known and then not', async () => {
     assert.match(await session.run('curl -sS -o /dev/null -w "%{http_code}" -H "X-API-Key: $KEY" http://127.0.0.1:8080/orders/8'), /200/);
@@ -86,10 +100,11 @@ async function fiveMinutes(t, cwd, options) {
   await stop();
 }
 
-test('five minutes, in an empty folder', async (t) => {
+// Who is root keeps state below /var and /run: those of this machine are not for a test.
+test('five minutes of whoever runs the tests', async (t) => {
   const places = temporaryDirectory();
   for (const name of ['state', 'run']) mkdirSync(path.join(places, name), { mode: 0o700 });
-  await fiveMinutes(t, temporaryDirectory(), { env: { PATH: `${path.dirname(binary)}:${process.env.PATH}:/usr/sbin`, STATE_DIRECTORY: path.join(places, 'state'), RUNTIME_DIRECTORY: path.join(places, 'run'),
+  await fiveMinutes(t, temporaryDirectory(), { env: { PATH: `${path.dirname(binary)}:${usersPath}`, STATE_DIRECTORY: path.join(places, 'state'), RUNTIME_DIRECTORY: path.join(places, 'run'),
     XDG_STATE_HOME: path.join(places, 'state'), XDG_RUNTIME_DIR: path.join(places, 'run') } });
 });
 
@@ -99,6 +114,17 @@ test('five minutes of a user with nothing but PATH and HOME', async (t) => {
   mkdirSync(cwd);
   chownSync(cwd, statSync(user.home).uid, statSync(user.home).gid);
   await fiveMinutes(t, cwd, { as: (...words) => user.command(...words) });
+});
+
+// After ./dev run everything is made, and ./dev build is quick.
+test('what is typed in the checkout', async (t) => {
+  for (const block of ofCheckout.slice(1)) {
+    await t.test(block.split('\n')[0], async () => {
+      const { code, stdout, stderr } = await run('bash', ['-ec', `${block}\ncommand -v postern || true`], { cwd: root, timeout: 300_000 });
+      assert.equal(code, 0, stdout + stderr);
+      if (block.startsWith('./dev build')) assert.match(stdout, /\/build\/release\/postern\n$/);
+    });
+  }
 });
 
 test('./dev help lists every command of the page', async () => {

@@ -181,6 +181,11 @@ test('limits on time and size', async (t) => {
     origins: { main: { url: origin.url, identity }, stream: { url: stream.url, identity } },
     routes: [{ match: { path: '/*' }, origin: 'main', public: true }, { match: { path: '/67108864' }, origin: 'stream', public: true }],
   });
+  const slow = await Gateway.start({
+    limits: { body_idle_timeout: '1s', body_min_rate: '20B' },
+    origins: { main: { url: origin.url, identity } },
+    routes: [{ match: { path: '/*' }, origin: 'main', public: true }],
+  });
   await t.test('a head that never ends is 408 or closed', async () => {
     const wire = await Wire.connect(strict.port);
     await wire.send('GET / HTTP/1.1\r\nHost: api.test\r\nX-');
@@ -203,6 +208,31 @@ test('limits on time and size', async (t) => {
     if (response) assert.equal(response.problem().code, 'PST-R009');
     await wire.closed();
     assert.ok(!origin.requests.some(({ target }) => target === '/x'));
+  });
+  await t.test('a body that drips is 408: never idle, and yet too slow', async () => {
+    // Four bytes in each body_idle_timeout: below the 20 B/s, and it never stops.
+    const wire = await Wire.connect(slow.port);
+    const drip = setInterval(() => wire.socket.writable && wire.socket.write('x'), 250);
+    wire.socket.write(request('/drip', { method: 'POST', headers: ['Content-Length: 100'] }));
+    const started = Date.now();
+    try {
+      const response = await wire.read('POST');
+      assert.equal(response.status, 408);
+      assert.equal(response.problem().code, 'PST-R009');
+      assert.ok(Date.now() - started >= 900, 'the average is taken over body_idle_timeout');
+      await wire.closed();
+    } finally { clearInterval(drip); }
+    assert.ok(!origin.requests.some(({ target }) => target === '/drip'));
+  });
+  await t.test('a body that is slow and above the rate passes', async () => {
+    const wire = await Wire.connect(slow.port);
+    const drip = setInterval(() => wire.socket.writable && wire.socket.write('x'.repeat(10)), 100);
+    wire.socket.write(request('/slow', { method: 'POST', headers: ['Content-Length: 250'] }));
+    try {
+      assert.equal((await wire.read('POST')).status, 200);
+    } finally { clearInterval(drip); }
+    assert.equal(origin.requests.find(({ target }) => target === '/slow').body.length, 250);
+    wire.close();
   });
   await t.test('an idle connection is closed without a word', async () => {
     const wire = await Wire.connect(strict.port);

@@ -5,7 +5,7 @@ import { before, test } from 'node:test';
 import { Gateway, identity } from './lib/gateway.mjs';
 import { RecordingOrigin } from './lib/recording_origin.mjs';
 import { assertRefused as assertRefusedAnywhere, smuggled } from './lib/refusal.mjs';
-import { exchange, request } from './lib/wire.mjs';
+import { Wire, exchange, request } from './lib/wire.mjs';
 
 const assertRefused = (t, options) => assertRefusedAnywhere(t, { ...options, neighbourPath: '/open/neighbour' });
 
@@ -117,6 +117,44 @@ test('the most specific route wins', async (t) => {
     for (const method of ['GET', 'POST']) assert.ok(allowed.includes(method), `${allowed}`);
     assert.ok(!allowed.includes('DELETE'));
   });
+});
+
+test('the asterisk is for OPTIONS, and no route is behind it', async (t) => {
+  for (const [name, headers] of [['plain', []], ['with a preflight of a browser', ['Origin: https://app.test', 'Access-Control-Request-Method: GET']]]) {
+    await t.test(name, async () => {
+      origin.reset();
+      const wire = await Wire.connect(gateway.port);
+      await wire.send(request('*', { method: 'OPTIONS', headers }) + request('/open/next'));
+      const response = await wire.read('OPTIONS');
+      assert.equal(response.status, 404);
+      assert.equal(response.problem().code, 'PST-R404');
+      assert.equal((await wire.read()).status, 200, 'the next one');
+      wire.close();
+      assert.deepEqual(origin.requests.map(({ target }) => target), ['/open/next']);
+    });
+  }
+  for (const target of ['*x', '/*', '*/open/x', '**']) {
+    await t.test(`OPTIONS ${target} is no asterisk`, async () => {
+      const response = await exchange(gateway.port, request(target, { method: 'OPTIONS' }));
+      assert.equal(response.problem().code, target === '/*' ? 'PST-R404' : 'PST-R004');
+    });
+  }
+});
+
+test('one host has one name', async (t) => {
+  for (const host of ['one.test', 'one.test.', 'ONE.TEST', 'ONE.Test.', 'one.test.:8080', 'OnE.tEsT:80']) {
+    await t.test(host, async () => {
+      const response = await exchange(gateway.port, request('/who', { host }));
+      assert.equal(response.status, 200, response.text());
+      assert.equal(response.text(), 'one');
+    });
+  }
+  for (const host of ['one.test..', '.one.test', 'one.test.evil.test', 'xone.test.']) {
+    await t.test(`${host} is another, or none`, async () => {
+      const response = await exchange(gateway.port, request('/who', { host }));
+      assert.match(response.problem().code, /^PST-R(404|005)$/);
+    });
+  }
 });
 
 test('Host', async (t) => {

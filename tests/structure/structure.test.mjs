@@ -114,6 +114,15 @@ test('fuzz targets have seeds', () => {
   assert.deepEqual(targets.filter((name) => !files.some((f) => f.startsWith(`tests/fuzz/corpus/${name}/`))), []);
 });
 
+test('what comes from the wire is fuzzed with seeds beyond 64 KiB', () => {
+  for (const name of ['h1_request', 'h1_response', 'h1_chunked', 'proxy_header']) {
+    const seeds = some(files.filter((f) => f.startsWith(`tests/fuzz/corpus/${name}/`)), `seeds of ${name}`);
+    assert.ok(seeds.some((f) => statSync(path.join(root, f)).size > 65_536), name);
+  }
+  const [, longest] = /h1_\*.*longest=\(-max_len=(\d+)\)/.exec(read('tests/run.sh'));
+  assert.ok(Number(longest) >= 131_072);
+});
+
 test('.ci/run and README.md name the two commands', () => {
   assert.match(read('.ci/run'), /\.\/dev test/);
   assert.match(read('README.md'), /\.\/dev run/);

@@ -16,7 +16,7 @@ export class PlainUser {
     const root = process.getuid() === 0;
     this.id = root ? nobody : process.getuid();
     if (root) chownSync(this.home, nobody, nobody);
-    this.prefix = ['-i', `PATH=${bin}:${process.env.PATH}:/usr/sbin`, `HOME=${this.home}`,
+    this.prefix = ['-i', `PATH=${bin}:/usr/local/bin:/usr/bin:/bin`, `HOME=${this.home}`,
       ...(root ? ['setpriv', `--reuid=${nobody}`, `--regid=${nobody}`, '--clear-groups'] : [])];
   }
   // [command, args] of `words` run as this user.
