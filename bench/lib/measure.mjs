@@ -138,7 +138,11 @@ export class Bench {
         failures: result.requests > 0 ? result.failures : [...result.failures, 'no request'],
       };
     });
-    if (contestant.logs) cell.logged = (await countLines(logFile)) / cell.requests;
+    if (contestant.logs) {
+      cell.logged = (await countLines(logFile)) / cell.requests;
+      // Whoever leaves lines out has done less.
+      if (cell.logged < 0.999) cell.failures.push(`only ${(cell.logged * 100).toFixed(1)} % of the requests logged`);
+    }
     return cell;
   }
 
