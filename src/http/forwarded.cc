@@ -40,30 +40,24 @@ std::optional<IpAddress> parse_node(std::string_view text) noexcept {
   return IpAddress::parse(text);
 }
 
-// RFC 7239 4: one element for each hop of `chain` (X-Forwarded-For, which alone is believed), the last one with what
-// this hop knows.
+// RFC 7239 4 and 6.
+std::string forwarded_hop(std::string_view element) {
+  const auto address = parse_node(trim_ows(element));
+  if (!address) return "for=unknown";
+  return address->is_v4() ? "for=" + address->to_string() : "for=\"[" + address->to_string() + "]\"";
+}
+
+// One element for each hop of `chain` (X-Forwarded-For, which alone is believed), the last one with what this hop
+// knows.
 std::string_view forwarded_value(std::string_view chain, std::string_view host, std::string_view scheme, Arena& arena) {
-  std::string out;
-  while (!chain.empty()) {
-    const std::size_t comma = chain.find(',');
-    const auto address = parse_node(trim_ows(chain.substr(0, comma)));
-    chain = comma == std::string_view::npos ? std::string_view() : chain.substr(comma + 1);
-    if (!out.empty()) out += ", ";
-    if (!address) {
-      out += "for=unknown";
-    } else if (address->is_v4()) {
-      out += "for=" + address->to_string();
-    } else {
-      out += "for=\"[" + address->to_string() + "]\"";
-    }
+  std::string hops;
+  for (std::size_t comma = 0; (comma = chain.find(',')) != std::string_view::npos; chain.remove_prefix(comma + 1)) {
+    hops.append(forwarded_hop(chain.substr(0, comma))).append(", ");
   }
-  if (out.empty()) out = "for=unknown";
-  // A port and the brackets of IPv6 are no token characters.
-  if (host.find_first_of("\"\\") == std::string_view::npos) {
-    out.append(";host=\"").append(host).append("\"");
-  }
-  out.append(";proto=").append(scheme);
-  return arena.copy(out);
+  const std::string last = forwarded_hop(chain);
+  // Quoted, because a port and the brackets of IPv6 are no token characters.
+  if (host.find_first_of("\"\\") != std::string_view::npos) return arena.join(hops, last, ";proto=", scheme);
+  return arena.join(hops, last, ";host=\"", host, "\";proto=", scheme);
 }
 
 }  // namespace
