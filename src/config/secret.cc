@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <bitset>
 #include <cerrno>
 #include <cstdlib>
@@ -213,11 +214,19 @@ FileReader::Outcome DiskFileReader::read(const std::string& path, std::size_t ma
   } else if (!S_ISREG(status.st_mode)) {
     outcome.problem = "not a regular file";
   } else {
-    std::string content(max_bytes + 1, '\0');
+    // As large as the file, and a byte to see its end; a file that grows meanwhile (or says that it is empty, as those
+    // of /proc do) gets more. The old place is wiped, so nothing of it stays on the heap.
+    std::string content(std::min(static_cast<std::size_t>(status.st_size), max_bytes) + 1, '\0');
     std::size_t used = 0;
     ssize_t n = 0;
-    while (used < content.size() && (n = ::read(fd, content.data() + used, content.size() - used)) > 0) {
+    while ((n = ::read(fd, content.data() + used, content.size() - used)) > 0) {
       used += static_cast<std::size_t>(n);
+      if (used < content.size()) continue;
+      if (used > max_bytes) break;
+      std::string larger(std::min(2 * used + 4096, max_bytes + 1), '\0');
+      std::memcpy(larger.data(), content.data(), used);
+      wipe_text(content);
+      content = std::move(larger);
     }
     if (n < 0) {
       outcome = problem();

@@ -146,6 +146,10 @@ TEST(DiskFileReader, ReadsRegularFilesOnly) {
   EXPECT_FALSE(reader.read(fifo, 100).content);
   EXPECT_FALSE(reader.read(directory, 100).content);
   EXPECT_EQ(reader.read(directory / "none", 100).problem, "No such file or directory");
+  // Its size is said to be 0: it is read nevertheless, to its end.
+  EXPECT_NE(reader.read("/proc/self/status", 1 << 20).content.value_or("").find("\nnonvoluntary_ctxt"),
+            std::string::npos);
+  EXPECT_FALSE(reader.read("/proc/self/status", 20).content);
   std::filesystem::remove_all(directory);
 }
 

@@ -1,14 +1,17 @@
 #include "store/key_file.h"
 
+#include <openssl/sha.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <optional>
 #include <set>
 #include <span>
 #include <system_error>
+#include <utility>
 
 #include "config/diagnostics.h"
 #include "config/secret.h"
@@ -196,18 +199,23 @@ std::vector<KeyRecord> parse_key_file(const std::string& file, std::string_view 
   return records;
 }
 
-std::vector<KeyRecord> read_key_file(const std::string& file, Diagnostics& diagnostics) {
-  const auto outcome = config::DiskFileReader().read(file, config::kMaxFileBytes);
+std::optional<std::string> read_content(const std::string& file, Diagnostics& diagnostics) {
+  auto outcome = config::DiskFileReader().read(file, config::kMaxFileBytes);
   if (!outcome.content) {
     diagnostics.error(Problem::unreadable, config::Position{}, "cannot read the file: " + outcome.problem);
-    return {};
+    return std::nullopt;
   }
   if (outcome.writable_by_others()) {
     diagnostics.error(Problem::writable_by_others, config::Position{}, "others than its owner may write this file",
                       "chmod go-w " + file);
-    return {};
+    return std::nullopt;
   }
-  return parse_key_file(file, *outcome.content, diagnostics);
+  return std::move(outcome.content);
+}
+
+std::vector<KeyRecord> read_key_file(const std::string& file, Diagnostics& diagnostics) {
+  const std::optional<std::string> content = read_content(file, diagnostics);
+  return content ? parse_key_file(file, *content, diagnostics) : std::vector<KeyRecord>();
 }
 
 std::string format_key_entry(const KeyRecord& record) {
@@ -242,9 +250,15 @@ Result<KeyFile::Change> KeyFile::refresh(WallTime now) {
     return std::unexpected(std::move(stamp.error()));
   }
   if (good_ && settled_ && *stamp == stamp_) return Change::none;
-  good_ = false;
+  const bool was_good = std::exchange(good_, false);
   Diagnostics diagnostics(path_);
-  std::vector<KeyRecord> records = read_key_file(path_, diagnostics);
+  const std::optional<std::string> content = read_content(path_, diagnostics);
+  Digest digest{};
+  if (content) ::SHA256(reinterpret_cast<const unsigned char*>(content->data()), content->size(), digest.data());
+  // A young file is looked into again and again; reading it is cheap, parsing thousands of keys is not.
+  const bool same = was_good && content && digest == digest_;
+  std::vector<KeyRecord> records;
+  if (content && !same) records = parse_key_file(path_, *content, diagnostics);
   if (diagnostics.has_errors()) {
     std::string text = diagnostics.to_text();
     return fail(Code::store_unavailable, Side::gateway, "key file is not valid: " + std::move(text));
@@ -255,6 +269,8 @@ Result<KeyFile::Change> KeyFile::refresh(WallTime now) {
   // A stamp from the future never settles: then the file is simply read each time.
   settled_ = read_at - youngest >= kClockTick.count();
   good_ = true;
+  if (same) return Change::none;
+  digest_ = digest;
   records_ = std::move(records);
   return Change::read;
 }

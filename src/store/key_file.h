@@ -15,6 +15,7 @@
 // YAML, or JSON if its name ends in .json. Everything unknown is an error.
 #pragma once
 
+#include <array>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -60,13 +61,17 @@ class KeyFile {
 
   enum class Change : std::uint8_t { none, read };
   // Looks at the file and reads it if its stamp differs from the last one, or is so young that a write within the
-  // file system's clock tick could hide behind it. On an Error, records() keeps the last good state.
+  // file system's clock tick could hide behind it. Change::read only if its content is another one. On an Error,
+  // records() keeps the last good state.
   [[nodiscard]] Result<Change> refresh(WallTime now);
   [[nodiscard]] const std::vector<KeyRecord>& records() const noexcept { return records_; }
 
  private:
+  using Digest = std::array<unsigned char, 32>;
+
   std::string path_;
   FileStamp stamp_;
+  Digest digest_{};       // SHA-256 of what records_ was read from
   bool good_ = false;     // the last refresh read the file that stamp_ names
   bool settled_ = false;  // and stamp_ was old enough then
   std::vector<KeyRecord> records_;
