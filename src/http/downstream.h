@@ -6,6 +6,7 @@
 #pragma once
 
 #include "http/body.h"
+#include "http/connection_facts.h"
 #include "http/exchange.h"
 
 namespace postern::http {
@@ -16,6 +17,11 @@ class Downstream {
   Downstream(const Downstream&) = delete;
   Downstream& operator=(const Downstream&) = delete;
   virtual ~Downstream() = default;
+
+  [[nodiscard]] virtual const ConnectionFacts& connection() const noexcept = 0;
+  // After a receive() that failed with client_closed: nothing of a request has arrived, so there is nothing to account
+  // for.
+  [[nodiscard]] virtual bool untouched() const noexcept = 0;
 
   // Reads the head into exchange.request; its views stay valid until this exchange is over. On an error the exchange
   // holds whatever was understood, and framing is lost: answer, then close.
@@ -46,6 +52,18 @@ class Downstream {
   // After a 101 has been written: the raw stream, and what the client already sent beyond its request.
   [[nodiscard]] virtual Stream& raw_stream() noexcept = 0;
   [[nodiscard]] virtual std::string_view raw_leftover() noexcept = 0;
+};
+
+enum class AfterResponse : std::uint8_t { keep_alive, close };
+
+class RequestHandler {
+ public:
+  // Handles one request: receives it from `client` and answers it. `close`: nothing more can be said on this exchange's
+  // connection (HTTP/1) or stream (HTTP/2).
+  [[nodiscard]] virtual Task<AfterResponse> handle(Downstream& client) = 0;
+
+ protected:
+  ~RequestHandler() = default;
 };
 
 }  // namespace postern::http

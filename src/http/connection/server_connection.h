@@ -28,17 +28,6 @@ struct ServerLimits {
   std::uint32_t max_requests = 10'000;
 };
 
-enum class AfterResponse : std::uint8_t { keep_alive, close };
-
-class RequestHandler {
- public:
-  // Handles one request: receives it from `client` and answers it.
-  [[nodiscard]] virtual Task<AfterResponse> handle(ServerConnection& client) = 0;
-
- protected:
-  ~RequestHandler() = default;
-};
-
 class ServerConnection final : public Downstream, public ListNode, Stream::AbortListener {
  public:
   // Told when the connection has ended and may be destroyed (not from inside this call's coroutine frame).

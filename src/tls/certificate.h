@@ -1,0 +1,122 @@
+// Certificates, keys and trust anchors as values: parsed once from PEM, immutable afterwards, shared by all loops. Every
+// error says in words of X.509 what is wrong, because a person has to mend the file.
+#pragma once
+
+#include <openssl/ssl.h>
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "base/ip.h"
+#include "platform/clock.h"
+
+namespace postern::tls {
+
+template <auto Free>
+struct Freed {
+  template <typename T>
+  void operator()(T* object) const noexcept {
+    Free(object);
+  }
+};
+using X509Ptr = std::unique_ptr<X509, Freed<X509_free>>;
+using KeyPtr = std::unique_ptr<EVP_PKEY, Freed<EVP_PKEY_free>>;
+using StorePtr = std::unique_ptr<X509_STORE, Freed<X509_STORE_free>>;
+using ContextPtr = std::unique_ptr<SSL_CTX, Freed<SSL_CTX_free>>;
+using SslPtr = std::unique_ptr<SSL, Freed<SSL_free>>;
+using SessionPtr = std::unique_ptr<SSL_SESSION, Freed<SSL_SESSION_free>>;
+
+class Certificate {
+ public:
+  // One certificate. Takes its own reference.
+  [[nodiscard]] static std::shared_ptr<const Certificate> from(X509* x509);
+  // All certificates of a PEM text, in their order; at least one. Other PEM blocks are an error.
+  [[nodiscard]] static Result<std::vector<std::shared_ptr<const Certificate>>> parse_all(std::string_view pem);
+
+  [[nodiscard]] X509* native() const noexcept { return x509_.get(); }
+  [[nodiscard]] const std::string& subject() const noexcept { return subject_; }  // RFC 4514
+  [[nodiscard]] const std::string& issuer() const noexcept { return issuer_; }
+  [[nodiscard]] const std::string& serial() const noexcept { return serial_; }  // hexadecimal
+  // Subject alternative names, as they stand in the certificate; a name with a NUL or another control byte is left out.
+  [[nodiscard]] const std::vector<std::string>& dns_names() const noexcept { return dns_names_; }
+  [[nodiscard]] const std::vector<std::string>& uris() const noexcept { return uris_; }
+  [[nodiscard]] const std::vector<std::string>& emails() const noexcept { return emails_; }
+  [[nodiscard]] const std::vector<std::string>& ip_addresses() const noexcept { return ip_addresses_; }
+  [[nodiscard]] WallTime not_before() const noexcept { return not_before_; }
+  [[nodiscard]] WallTime not_after() const noexcept { return not_after_; }
+  [[nodiscard]] bool is_ca() const noexcept { return is_ca_; }
+  [[nodiscard]] const std::string& key_type() const noexcept { return key_type_; }  // "EC P-256", "RSA 2048"
+  // base64 of the SHA-256 of the SubjectPublicKeyInfo (RFC 7469 2.4), and of the whole certificate in hexadecimal.
+  [[nodiscard]] const std::string& spki_pin() const noexcept { return spki_pin_; }
+  [[nodiscard]] const std::string& fingerprint() const noexcept { return fingerprint_; }
+  [[nodiscard]] std::string to_der() const;
+  [[nodiscard]] std::string to_pem() const;
+
+ private:
+  Certificate() = default;
+  X509Ptr x509_;
+  std::string subject_, issuer_, serial_, key_type_, spki_pin_, fingerprint_;
+  std::vector<std::string> dns_names_, uris_, emails_, ip_addresses_;
+  WallTime not_before_{}, not_after_{};
+  bool is_ca_ = false;
+};
+
+// A certificate chain, leaf first, and the private key of the leaf.
+class CertifiedKey {
+ public:
+  enum class Use : std::uint8_t { server, client };
+
+  // Fails if the chain or the key cannot be read (half-written, encrypted), if they do not belong together, if the key
+  // is too weak (RSA < 2048, curves other than P-256/384/521, Ed25519), or if the leaf's extended key usage forbids
+  // `use`. Dates are the caller's affair.
+  [[nodiscard]] static Result<std::shared_ptr<const CertifiedKey>> parse(std::string_view chain_pem,
+                                                                         std::string_view key_pem, Use use);
+  [[nodiscard]] static std::shared_ptr<const CertifiedKey> from(std::vector<std::shared_ptr<const Certificate>> chain,
+                                                                KeyPtr key);
+
+  [[nodiscard]] const Certificate& leaf() const noexcept { return *chain_.front(); }
+  [[nodiscard]] std::span<const std::shared_ptr<const Certificate>> chain() const noexcept { return chain_; }
+  [[nodiscard]] EVP_PKEY* key() const noexcept { return key_.get(); }
+
+ private:
+  CertifiedKey() = default;
+  std::vector<std::shared_ptr<const Certificate>> chain_;
+  KeyPtr key_;
+};
+
+// Certificate authorities that are believed.
+class TrustAnchors {
+ public:
+  // At least one CA certificate; anything else in the text is an error. `crl_pem` may be empty.
+  [[nodiscard]] static Result<std::shared_ptr<const TrustAnchors>> parse(std::string_view pem);
+  // The roots of the operating system. Fails if there are none.
+  [[nodiscard]] static Result<std::shared_ptr<const TrustAnchors>> system();
+
+  [[nodiscard]] X509_STORE* store() const noexcept { return store_.get(); }
+  // Unique in this process: what was verified under one is not verified under another.
+  [[nodiscard]] std::uint64_t id() const noexcept { return id_; }
+  [[nodiscard]] std::span<const std::shared_ptr<const Certificate>> certificates() const noexcept {
+    return certificates_;  // empty for system()
+  }
+
+  // Whether a chain that a TLS client presented (leaf first) leads to one of these, is in force at `now` and is meant
+  // for clients (EKU). The detail of the error names the reason.
+  [[nodiscard]] Result<void> verify_client(std::span<const std::shared_ptr<const Certificate>> chain,
+                                           WallTime now) const;
+
+ private:
+  TrustAnchors() = default;
+  StorePtr store_;
+  std::uint64_t id_ = 0;
+  std::vector<std::shared_ptr<const Certificate>> certificates_;
+};
+
+// "certificate has expired" and so on, for people: X509_V_ERR_* with what it is about.
+[[nodiscard]] std::string verify_error_text(long verify_error, const Certificate* at);
+
+}  // namespace postern::tls
