@@ -38,16 +38,16 @@ Task<AfterResponse> reply(LoopContext& context, http::Downstream& client, const 
   co_return written ? AfterResponse::keep_alive : AfterResponse::close;
 }
 
-// The client is gone: there is nobody to answer. A connection on which only an empty line came was idle (RFC 9112 2.2).
-AfterResponse leave(http::ServerConnection& client, Account& account) {
-  if (client.input().view().find_first_not_of("\r\n") == std::string_view::npos) account.forget();
+// The client is gone: there is nobody to answer.
+AfterResponse leave(const http::Downstream& client, Account& account) {
+  if (client.untouched()) account.forget();
   account.finished();
   return AfterResponse::close;
 }
 
 }  // namespace
 
-Task<AfterResponse> handle_request(LoopContext& context, http::ServerConnection& client, const LiveListener& live) {
+Task<AfterResponse> handle_request(LoopContext& context, http::Downstream& client, const LiveListener& live) {
   std::shared_ptr<LoopSnapshot> held = context.current;  // outlives all that borrows from it below
   Exchange exchange;
   std::optional<OriginExchange> forwarding;

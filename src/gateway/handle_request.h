@@ -5,7 +5,7 @@
 #include <memory>
 
 #include "gateway/loop_context.h"
-#include "http/connection/server_connection.h"
+#include "http/downstream.h"
 
 namespace postern::gateway {
 
@@ -16,7 +16,7 @@ struct LiveListener {
 };
 
 // `live` outlives the connection.
-[[nodiscard]] Task<http::AfterResponse> handle_request(LoopContext& context, http::ServerConnection& client,
+[[nodiscard]] Task<http::AfterResponse> handle_request(LoopContext& context, http::Downstream& client,
                                                        const LiveListener& live);
 
 }  // namespace postern::gateway

@@ -5,7 +5,6 @@
 #include "base/strings.h"
 #include "gateway/request_rules.h"
 #include "gateway/response_rules.h"
-#include "http/h1/serialize.h"
 #include "http/hop_by_hop.h"
 #include "http/websocket.h"
 #include "platform/turn_budget.h"
@@ -159,25 +158,12 @@ Task<Result<void>> OriginExchange::send_head() {
   // Connecting, telling the client, fetching a token: each may take so long that this is not the identity any more.
   if (stop_error_) co_return fail(Code::cancelled, Side::gateway);
 
-  http::MessageWriter& writer = lease_->writer();
-  Buffer& out = writer.head();
-  http::h1::begin_request_head(out, request.method_text, target);
-  http::h1::write_field(out, "Host", host);
-  http::h1::write_fields(out, request.headers);
-  http::h1::write_fields(out, added);
-  if (exchange_.websocket) {
-    out.append("Connection: Upgrade\r\nUpgrade: websocket\r\n");
-  } else if (request.framing == http::Framing::length) {
-    http::h1::write_content_length(out, request.content_length);
-  } else if (request.framing == http::Framing::chunked) {
-    out.append("Transfer-Encoding: chunked\r\n");
-  }
-  out.append("\r\n");
-  writer.begin_body(request.framing, request.content_length);
+  const std::string_view scheme = "http";
+  lease_->start({request, scheme, host, target, added, exchange_.websocket});
   facts_.sent = context_.loop.now();
   if (request.framing == http::Framing::none || request.content_length == 0) {
     if (request.framing != http::Framing::chunked) {
-      Result<void> flushed = co_await writer.flush();
+      Result<void> flushed = co_await lease_->flush();
       // The origin may have answered and closed before it read everything; the answer decides.
       if (!flushed && lease_.reused()) {
         co_return fail(Code::origin_closed, Side::origin, Retry::if_reused);
@@ -227,7 +213,7 @@ Task<void> OriginExchange::upload() {
 }
 
 Task<void> OriginExchange::upload_body() {
-  http::MessageWriter& writer = lease_->writer();
+  http::Upstream& writer = *lease_;
   http::BodySource& body = client_.body();
   TurnBudget budget(context_.loop);
   // A failed write is not an error yet: the origin may have answered early, and its answer is what counts. Unless it
@@ -307,7 +293,7 @@ Task<Result<void>> OriginExchange::relay() {
 }
 
 Task<Result<void>> OriginExchange::relay_body() {
-  http::BodyReader& body = lease_->body();
+  http::BodySource& body = lease_->body();
   TurnBudget budget(context_.loop);
   bool ended = false;
   while (!ended) {
@@ -361,17 +347,15 @@ Task<Result<void>> OriginExchange::splice() {
   Result<void> told = co_await client_.finish({});
   if (!told) co_return ended_by(std::move(told.error()));
   // Whatever cuts it off, this frame's end included: the origin must not take it for an orderly end.
-  lease_->abort_on_close();
+  lease_->raw_stream().reset_on_close();
   Splice splice(context_.loop, context_.buffers, context_.exceptions, origin_.origin->config.timeouts.idle);
   splice_ = &splice;
   if (stop_error_) splice.stop();
-  // For as long as it stays open, the connection needs none of the blocks that its heads took.
-  const std::string early(lease_->raw_leftover());
-  lease_->release_buffers();
+  const std::string early = lease_->take_raw_leftover();
   const Splice::Ended how = co_await splice.run({client_.raw_stream(), client_.raw_leftover(), facts_.spliced_in},
-                                                {lease_->stream(), early, facts_.spliced_out});
+                                                {lease_->raw_stream(), early, facts_.spliced_out});
   splice_ = nullptr;
-  if (how == Splice::Ended::in_order) lease_->stream().close_in_order();
+  if (how == Splice::Ended::in_order) lease_->raw_stream().close_in_order();
   lease_.close();
   switch (how) {
     case Splice::Ended::in_order: break;

@@ -45,11 +45,12 @@ const RoutePlan* find_preflighted(const Snapshot& snapshot, const http::Exchange
 
 }  // namespace
 
-void begin_exchange(LoopContext& context, const http::ServerConnection& client, const ListenerPlan& listener,
+void begin_exchange(LoopContext& context, const http::Downstream& client, const ListenerPlan& listener,
                     http::Exchange& exchange) {
   exchange.started = context.loop.now();
   exchange.started_wall = context.wall();
-  const IpAddress& peer = client.peer().ip;
+  exchange.secure = client.connection().secure();
+  const IpAddress& peer = client.connection().peer.ip;
   exchange.client_address = http::effective_client(exchange.request.headers, peer, listener.trusted_proxies);
   const std::string_view given = exchange.request.headers.value(http::HeaderName::x_request_id);
   if (!given.empty() && listener.trusted_proxies.contains(peer) && http::is_acceptable_request_id(given)) {
@@ -132,15 +133,15 @@ Result<void> check_body_limit(const http::Exchange& exchange) {
   return {};
 }
 
-void prepare_forwarding(LoopContext& context, const origins::Origin& origin, const http::ServerConnection& client,
+void prepare_forwarding(LoopContext& context, const origins::Origin& origin, const http::Downstream& client,
                         const ListenerPlan& listener, http::Exchange& exchange) {
   http::StripCounts counts;
   http::strip_overrides(exchange.request.headers, origin.config.allow_headers, counts);
   if (origin.replaces_authorization) {
     counts.reserved += static_cast<unsigned>(exchange.request.headers.remove_aliases_of("authorization"));
   }
-  const http::ForwardingFacts facts{client.peer().ip, exchange.target.authority(exchange.arena), listener.address.port,
-                                    exchange.secure ? "https" : "http"};
+  const http::ForwardingFacts facts{client.connection().peer.ip, exchange.target.authority(exchange.arena),
+                                    listener.address.port, exchange.secure ? "https" : "http"};
   counts.forwarding += http::rebuild_forwarding(exchange.request, facts, listener.trusted_proxies, exchange.arena);
   count_strips(context, counts);
   exchange.request.headers.remove_aliases_of("x-request-id");

@@ -2,13 +2,13 @@
 #pragma once
 
 #include "gateway/loop_context.h"
-#include "http/connection/server_connection.h"
+#include "http/downstream.h"
 #include "http/exchange.h"
 
 namespace postern::gateway {
 
 // Request id, time, client address. Never fails: a refused request has these, too.
-void begin_exchange(LoopContext& context, const http::ServerConnection& client, const ListenerPlan& listener,
+void begin_exchange(LoopContext& context, const http::Downstream& client, const ListenerPlan& listener,
                     http::Exchange& exchange);
 
 // The canonical target; upgrade and method rules; removal of hop-by-hop fields, override headers and every alias of a
@@ -30,7 +30,7 @@ void begin_exchange(LoopContext& context, const http::ServerConnection& client, 
 
 // Override headers that the origin does not allow go; Via, X-Forwarded-* and X-Request-Id are rebuilt from what the
 // gateway knows.
-void prepare_forwarding(LoopContext& context, const origins::Origin& origin, const http::ServerConnection& client,
+void prepare_forwarding(LoopContext& context, const origins::Origin& origin, const http::Downstream& client,
                         const ListenerPlan& listener, http::Exchange& exchange);
 
 // Takes off a request's trailers what its head may not carry to `origin` on `route`.

@@ -98,6 +98,11 @@ Result<UpgradeRequest> strip_request(RequestHead& request, const ReservedNames& 
       const bool websocket = iequals(field.value, "websocket") && upgrade == UpgradeRequest::none;
       upgrade = websocket ? UpgradeRequest::websocket : UpgradeRequest::other;
     }
+    if (field.id == HeaderName::te) {
+      for_each_list_element(field.value, [&](std::string_view coding) {
+        if (iequals(coding, "trailers")) request.trailers_welcome = true;
+      });
+    }
     if (field.id != HeaderName::connection && field.id != HeaderName::proxy_connection) continue;
     bool protected_name = false;
     bool too_many = false;

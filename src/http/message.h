@@ -28,6 +28,7 @@ struct RequestHead {
   Framing framing = Framing::none;
   bool keep_alive = true;            // what the sender asked for (version and Connection)
   bool expect_continue = false;      // Expect: 100-continue was sent
+  bool trailers_welcome = false;     // TE: trailers was sent (RFC 9110 10.1.4), noted by strip_request()
   std::uint64_t content_length = 0;  // with Framing::length
   std::string_view method_text;
   std::string_view target;  // raw request-target; http/target.h makes the canonical one

@@ -21,7 +21,6 @@ struct OutgoingHead {
   std::string_view target;  // path and query
   const Headers& added;
   bool websocket = false;  // an opening handshake; the Sec-WebSocket-* fields are in `head.headers`
-  bool trailers_welcome = false;  // the client said TE: trailers
 };
 
 class Upstream {

@@ -36,8 +36,8 @@ class Lease {
   ~Lease() { close(); }
 
   [[nodiscard]] explicit operator bool() const noexcept { return connection_ != nullptr; }
-  [[nodiscard]] http::ClientConnection& operator*() const noexcept { return *connection_; }
-  [[nodiscard]] http::ClientConnection* operator->() const noexcept { return connection_.get(); }
+  [[nodiscard]] http::Upstream& operator*() const noexcept { return *connection_; }
+  [[nodiscard]] http::Upstream* operator->() const noexcept { return connection_.get(); }
   // Came from the pool: the origin may have closed it in the meantime.
   [[nodiscard]] bool reused() const noexcept { return connection_->exchanges() != 0; }
   void close() noexcept {

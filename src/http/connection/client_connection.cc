@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "http/h1/serialize.h"
+
 namespace postern::http {
 namespace {
 
@@ -28,6 +30,31 @@ Result<h1::Parse> ClientConnection::parse(Method request_method, ResponseHead& h
     body_.begin(head_size_, head.framing, head.content_length);
   }
   return parsed;
+}
+
+void ClientConnection::start(const OutgoingHead& out) {
+  const RequestHead& request = out.head;
+  Buffer& buffer = writer_.head();
+  h1::begin_request_head(buffer, request.method_text, out.target);
+  h1::write_field(buffer, "Host", out.host);
+  h1::write_fields(buffer, request.headers);
+  h1::write_fields(buffer, out.added);
+  if (out.websocket) {
+    buffer.append("Connection: Upgrade\r\nUpgrade: websocket\r\n");
+  } else if (request.framing == Framing::length) {
+    h1::write_content_length(buffer, request.content_length);
+  } else if (request.framing == Framing::chunked) {
+    buffer.append("Transfer-Encoding: chunked\r\n");
+  }
+  buffer.append("\r\n");
+  writer_.begin_body(request.framing, request.content_length);
+}
+
+std::string ClientConnection::take_raw_leftover() {
+  std::string leftover(body_.leftover());
+  in_.release();
+  writer_.release_buffer();
+  return leftover;
 }
 
 void ClientConnection::set_head_deadline(MonoTime deadline) noexcept {

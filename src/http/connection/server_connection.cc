@@ -13,12 +13,12 @@ constexpr auto kFirstRequestWhileDraining = std::chrono::seconds(1);
 }  // namespace
 
 ServerConnection::ServerConnection(Loop& loop, BufferPool& pool, std::unique_ptr<Stream> stream,
-                                   const PeerAddress& peer, const ServerLimits& limits, Owner& owner)
+                                   const ConnectionFacts& facts, const ServerLimits& limits, Owner& owner)
     : loop_(loop),
       limits_(limits),
       owner_(owner),
       stream_(std::move(stream)),
-      peer_(peer),
+      facts_(facts),
       deadline_(loop, *stream_),
       in_(pool),
       body_(pool, *stream_, deadline_, in_, loop,

@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <memory>
 
-#include "base/ip.h"
 #include "http/connection/body_reader.h"
 #include "http/connection/message_writer.h"
 #include "http/downstream.h"
@@ -39,13 +38,19 @@ class ServerConnection final : public Downstream, public ListNode, Stream::Abort
     ~Owner() = default;
   };
 
-  ServerConnection(Loop& loop, BufferPool& pool, std::unique_ptr<Stream> stream, const PeerAddress& peer,
+  // `facts` outlives the connection, as `limits` and `owner` do.
+  ServerConnection(Loop& loop, BufferPool& pool, std::unique_ptr<Stream> stream, const ConnectionFacts& facts,
                    const ServerLimits& limits, Owner& owner);
   ~ServerConnection() { stream_->set_abort_listener(nullptr); }
 
   // The connection's life. input() may hold bytes that were read before HTTP began (behind a PROXY header).
   [[nodiscard]] Task<void> serve(RequestHandler& handler);
 
+  [[nodiscard]] const ConnectionFacts& connection() const noexcept override { return facts_; }
+  // An empty line alone leaves the connection idle (RFC 9112 2.2).
+  [[nodiscard]] bool untouched() const noexcept override {
+    return in_.view().find_first_not_of("\r\n") == std::string_view::npos;
+  }
   [[nodiscard]] Task<Result<void>> receive(Exchange& exchange) override;
   [[nodiscard]] BodySource& body() override { return body_; }
   [[nodiscard]] Task<Result<void>> send_continue() override;
@@ -59,11 +64,7 @@ class ServerConnection final : public Downstream, public ListNode, Stream::Abort
   [[nodiscard]] Stream& raw_stream() noexcept override { return *stream_; }
   [[nodiscard]] std::string_view raw_leftover() noexcept override { return body_.leftover(); }
 
-  [[nodiscard]] const PeerAddress& peer() const noexcept { return peer_; }
-  // What a PROXY header said, before serve().
-  void set_peer(const PeerAddress& peer) noexcept { peer_ = peer; }
   [[nodiscard]] Buffer& input() noexcept { return in_; }
-  [[nodiscard]] Deadline& deadline() noexcept { return deadline_; }
   // Nothing of a request has arrived: may be closed at once when the gateway drains.
   [[nodiscard]] bool idle() const noexcept { return state_ == State::idle; }
   // Ends the connection after the present exchange; at once if it is idle, but a request that is already here is
@@ -84,7 +85,7 @@ class ServerConnection final : public Downstream, public ListNode, Stream::Abort
   const ServerLimits& limits_;
   Owner& owner_;
   std::unique_ptr<Stream> stream_;
-  PeerAddress peer_;
+  const ConnectionFacts& facts_;
   State state_ = State::idle;
   bool keep_alive_ = true;
   bool draining_ = false;
