@@ -19,6 +19,8 @@
 #include "config/node.h"
 #include "config/secret.h"
 #include "platform/clock.h"
+#include "tls/certificate.h"
+#include "tls/server_context.h"
 
 namespace postern::config {
 
@@ -50,6 +52,7 @@ struct Limits {
   Duration write_idle_timeout = std::chrono::seconds(30);  // client takes nothing of the response
   std::uint32_t max_connections = 65'536;                  // open client connections of one listener, all loops
   std::uint32_t max_requests_per_connection = 10'000;
+  std::uint32_t max_concurrent_streams = 128;  // of one HTTP/2 connection
 };
 
 enum class ProxyProtocol : std::uint8_t {
@@ -57,8 +60,38 @@ enum class ProxyProtocol : std::uint8_t {
   v2,  // required from every peer in trusted_proxies; other peers are refused
 };
 
+// A certificate chain and its key in PEM files. They are read by load(); other content in one of them is another
+// configuration, like other content of a secret.
+struct CertificateFiles {
+  std::string certificate;  // paths
+  std::string key;
+  std::shared_ptr<const tls::CertifiedKey> pair;
+};
+
+struct ServerCertificateConfig {
+  CertificateFiles files;          // paths are empty for a self-signed one
+  std::vector<std::string> names;  // lower-case; those of the certificate, if the file does not say
+  Position position;
+};
+
+struct ListenerTlsConfig {
+  std::vector<ServerCertificateConfig> certificates;  // at least one; the first is the default
+  std::vector<std::string> self_signed;               // names; not empty: made at the start, for development only
+  tls::ProtocolVersion min_version = tls::ProtocolVersion::tls_1_2;
+  bool session_tickets = true;
+};
+
+enum class ListenerHttp2 : std::uint8_t {
+  automatic,  // offered by ALPN
+  never,
+  h2c,  // in clear, with prior knowledge (RFC 9113 3.3), beside HTTP/1
+};
+
 struct ListenerConfig {
   Address address;
+  std::optional<ListenerTlsConfig> tls;
+  ListenerHttp2 http2 = ListenerHttp2::automatic;
+  std::optional<std::uint16_t> redirect_to_https;  // port; every request is answered with its https URL
   ProxyProtocol proxy_protocol = ProxyProtocol::off;
   Limits limits;                             // the gateway's, with this listener's overrides
   std::vector<std::string> trusted_proxies;  // CIDR; this listener's, else the gateway's
@@ -82,6 +115,7 @@ struct PolicyUse {
   const Node* options = nullptr;
   Position position;
   Level level = Level::gateway;
+  std::shared_ptr<const tls::TrustAnchors> authorities;  // of client_certificate: what its `ca` holds
 };
 
 // Inherited policies that are dropped here.
@@ -152,13 +186,39 @@ struct SharedSecretConfig {
   std::optional<Next> next;
 };
 
+// The gateway's client certificate for this origin.
+struct MtlsConfig {
+  bool managed = false;  // issued by the gateway's own client CA; `files` is empty
+  CertificateFiles files;
+};
+
 struct IdentityUse {
-  std::string method;  // "shared_secret"
-  std::variant<SharedSecretConfig> config;
+  std::string method;  // "shared_secret", "mtls"
+  std::variant<SharedSecretConfig, MtlsConfig> config;
   Position position;
 };
 
-// Permission to send identity in clear over a network, until it expires.
+// How the gateway knows that it speaks to the real origin (https only).
+struct TrustConfig {
+  enum class Ca : std::uint8_t { system, managed, file };
+  Ca ca = Ca::system;
+  std::string ca_path;                               // Ca::file
+  std::shared_ptr<const tls::TrustAnchors> anchors;  // Ca::file and Ca::system; Ca::managed: of the state directory
+  std::vector<std::string> names;                    // lower-case; empty: the host of each endpoint
+  std::vector<std::string> pins;                     // base64 of SHA-256 of the SPKI; none, or at least two
+  std::string server_name;                           // SNI; empty: the host of each endpoint, if it is a name
+  tls::ProtocolVersion min_version = tls::ProtocolVersion::tls_1_2;
+  Position position;
+};
+
+enum class OriginHttp2 : std::uint8_t {
+  automatic,  // https: by ALPN; http: HTTP/1.1
+  always,     // https: or not at all; http: with prior knowledge
+  never,
+};
+
+// Permission to do without, until it expires: to send identity in clear over a network (http), or not to verify the
+// origin's certificate (https).
 struct InsecureConfig {
   std::string reason;
   WallTime until;
@@ -167,6 +227,9 @@ struct InsecureConfig {
 struct OriginConfig {
   std::string name;
   std::vector<EndpointConfig> endpoints;  // at least one
+  bool tls = false;                       // all endpoints are https://, or none
+  TrustConfig trust;                      // with tls
+  OriginHttp2 http2 = OriginHttp2::automatic;
   HostMode host_mode = HostMode::origin;
   std::string host_name;
   Balance balance = Balance::round_robin;
