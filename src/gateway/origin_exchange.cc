@@ -114,11 +114,15 @@ Task<Result<void>> OriginExchange::try_once(bool fresh_connection) {
   facts_.endpoint = static_cast<int>(chosen - endpoints.data());
   pool_ = view_->pools[static_cast<std::size_t>(facts_.endpoint)];
 
-  Task<Result<origins::Lease>> acquiring = fresh_connection ? pool_->connect() : pool_->acquire();
+  origins::Want want = origins::Want::any;
+  if (authenticates_connection(exchange_.request)) want = origins::Want::own_connection;
+  if (exchange_.websocket) want = origins::Want::websocket;
+  Task<Result<origins::Lease>> acquiring = fresh_connection ? pool_->connect(want) : pool_->acquire(want);
   Result<origins::Lease> lease = co_await std::move(acquiring);
   if (!lease) co_return std::unexpected(std::move(lease.error()));
   lease_ = std::move(*lease);
   if (!lease_.reused()) facts_.connect = context_.loop.now() - now;
+  facts_.client_certificate = lease_.client_certificate();
 
   if (stop_error_) co_return fail(Code::cancelled, Side::gateway);
   Result<void> told = co_await tell_to_continue();
@@ -158,7 +162,7 @@ Task<Result<void>> OriginExchange::send_head() {
   // Connecting, telling the client, fetching a token: each may take so long that this is not the identity any more.
   if (stop_error_) co_return fail(Code::cancelled, Side::gateway);
 
-  const std::string_view scheme = "http";
+  const std::string_view scheme = origin.config.tls ? "https" : "http";
   lease_->start({request, scheme, host, target, added, exchange_.websocket});
   facts_.sent = context_.loop.now();
   if (request.framing == http::Framing::none || request.content_length == 0) {

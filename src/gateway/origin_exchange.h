@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string_view>
 
 #include "gateway/loop_context.h"
@@ -25,6 +26,7 @@ class OriginExchange final : public ListNode {
     // Of the last attempt; observe::kNotMeasured if it did not get there, or had its connection from the pool.
     Duration connect = observe::kNotMeasured;
     Duration first_byte = observe::kNotMeasured;
+    std::optional<tls::ClientCertificate> client_certificate;  // of the last attempt; nothing without TLS
     // Of an upgraded connection.
     std::uint64_t spliced_in = 0;
     std::uint64_t spliced_out = 0;

@@ -53,6 +53,8 @@ class TlsStream final : public Stream, Stream::AbortListener {
   [[nodiscard]] Task<Result<void>> handshake(MonoTime deadline);
   // After handshake().
   [[nodiscard]] const Handshake& info() const noexcept { return info_; }
+  // Why it broke, if TLS knows: "alert: certificate required". Empty while it has not.
+  [[nodiscard]] std::string_view failure() const noexcept;
 
   [[nodiscard]] IoResult try_read(std::span<char> into) override;
   [[nodiscard]] IoResult try_write(std::span<const iovec> from) override;
