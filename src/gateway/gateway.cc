@@ -15,6 +15,7 @@
 #include "gateway/schema.h"
 #include "gateway/signals.h"
 #include "gateway/start_failure.h"
+#include "gateway/tls_plans.h"
 #include "store/private_directory.h"
 
 namespace postern::gateway {
@@ -149,6 +150,7 @@ Gateway::Candidate Gateway::load(From from, LoadReport& report) {
         prepared = std::unexpected(std::move(keys.error()));
       }
     }
+    if (prepared) prepared = provide_certificates(*config);
     if (!prepared) {
       report.problems = describe_failure(options_.config_file, *config, prepared.error());
       report.outcome = LoadReport::Outcome::failed;
@@ -158,7 +160,10 @@ Gateway::Candidate Gateway::load(From from, LoadReport& report) {
     const Snapshot::Services services{{options_.clock, candidate.keys.get(), rate_table_.get(), {}},
                                       *metrics_,
                                       *registry_,
-                                      static_cast<std::size_t>(memory) / workers_.size()};
+                                      static_cast<std::size_t>(memory) / workers_.size(),
+                                      static_cast<unsigned>(workers_.size()),
+                                      tickets_,
+                                      managed_.get()};
     candidate.snapshot =
         keep_alive(Snapshot::build(config, services, snapshot_.get(), generation_ + 1, diagnostics), candidate.keys);
   }
@@ -193,13 +198,29 @@ Result<void> Gateway::prepare_services(const config::Config& config) {
     access_log_ = std::move(*log);
   }
   rate_table_ = std::make_unique<store::RateTable>();
+  tickets_ = std::make_shared<tls::TicketKeys>(options_.entropy, options_.clock);
   registry_ = std::move(*registry);
   metrics_ = std::make_unique<observe::GatewayMetrics>(*registry_, started_);
   for (unsigned i = 0; i < loops; ++i) {
     workers_.push_back(
         std::make_unique<Worker>(Worker::Options{options_.clock, options_.network, *metrics_, registry_->loop(i),
-                                                 access_log_.get(), options_.log, options_.entropy}));
+                                                 access_log_.get(), options_.log, options_.entropy, i}));
   }
+  return {};
+}
+
+// Under managed mTLS: the authorities, and a certificate for each origin that asks for one.
+Result<void> Gateway::provide_certificates(const config::Config& config) {
+  if (!uses_managed_certificates(config)) return {};
+  const std::string directory = config.state_directory + "/ca";
+  if (!managed_) {
+    Result<std::unique_ptr<ManagedCertificates>> opened =
+        ManagedCertificates::open(directory, tls::gateway_name(), options_.clock.wall());
+    if (!opened) return unusable(directory, opened.error());
+    managed_ = std::move(*opened);
+  }
+  Result<bool> provided = managed_->provide(config, options_.clock.wall());
+  if (!provided) return unusable(directory, provided.error());
   return {};
 }
 
@@ -428,6 +449,12 @@ Task<void> Gateway::drain() {
 }
 
 void Gateway::update_gauges() {
+  observe::SeriesSet certificates(*registry_);
+  for (const CertificateInUse& used : certificates_in_use(*snapshot_, managed_.get())) {
+    const auto left = std::chrono::floor<std::chrono::days>(used.certificate->not_after() - options_.clock.wall());
+    registry_->set(metrics_->certificate_days_left(certificates, used.where), left.count());
+  }
+  certificate_series_ = std::move(certificates);
   std::size_t insecure = 0;
   for (const OriginPlan& plan : snapshot_->origins) {
     insecure += plan.origin->config.insecure ? 1 : 0;
@@ -450,8 +477,12 @@ Task<void> Gateway::every_second() {
   for (;;) {
     co_await loop_.sleep_for(std::chrono::seconds(1));
     close_unused_key_stores();
-    if (draining_ || !secret_files_->changed(options_.clock.wall())) continue;
-    options_.log.info("the file of a secret has changed");
+    if (draining_) continue;
+    const bool changed = secret_files_->changed(options_.clock.wall());
+    const bool due = managed_ && managed_->renewal_due(*snapshot_->config, options_.clock.wall());
+    if (!changed && !due) continue;
+    if (changed) options_.log.info("the file of a secret or certificate has changed");
+    if (due) options_.log.info("a managed certificate is renewed");
     static_cast<void>(reload(From::in_force));
   }
 }

@@ -117,6 +117,14 @@ void LoopContext::end_old_generations() {
   }
 }
 
+std::size_t LoopContext::old_exchanges() const {
+  std::size_t count = 0;
+  for (OriginExchange* exchange = exchanges.front(); exchange; exchange = exchanges.after(*exchange)) {
+    if (!find_same(exchange->origin())) ++count;
+  }
+  return count;
+}
+
 void LoopContext::review_exchanges() {
   const store::KeyStore* const keys = current->snapshot->keys;
   // While the store cannot be read, nobody new is let in; who is in keeps what was allowed.

@@ -47,6 +47,10 @@ Task<Result<void>> OriginExchange::request() {
     over_ = true;
     co_return fail(Code::insecure_expired, Side::gateway);
   }
+  if (exchange_.started_wall >= origin.certificate_ends) {
+    over_ = true;
+    co_return fail(Code::identity_unavailable, Side::gateway, "the client certificate for this origin has expired");
+  }
   origin_.refresh(context_);
   view_ = origin_.view;
   origin.state->budget().on_request();
@@ -123,6 +127,10 @@ Task<Result<void>> OriginExchange::try_once(bool fresh_connection) {
   lease_ = std::move(*lease);
   if (!lease_.reused()) facts_.connect = context_.loop.now() - now;
   facts_.client_certificate = lease_.client_certificate();
+  if (facts_.client_certificate) {
+    context_.metrics.add(
+        origin_.plan->metrics.client_certificate.at(static_cast<std::size_t>(*facts_.client_certificate)));
+  }
 
   if (stop_error_) co_return fail(Code::cancelled, Side::gateway);
   Result<void> told = co_await tell_to_continue();
@@ -202,8 +210,9 @@ void OriginExchange::Interrupter::run_deferred() {
 }
 
 void OriginExchange::end_by(MonoTime deadline, Code why) noexcept {
-  if (end_.armed()) return;
+  if (end_.armed() && end_.at <= deadline) return;
   end_.why = why;
+  end_.at = deadline;
   context_.loop.arm(end_, deadline);
 }
 

@@ -48,7 +48,7 @@ class OriginExchange final : public ListNode {
   [[nodiscard]] const Facts& facts() const noexcept { return facts_; }
   [[nodiscard]] const origins::Origin& origin() const noexcept { return *origin_.origin; }
   [[nodiscard]] const http::Exchange& exchange() const noexcept { return exchange_; }
-  // What allowed this exchange is gone, as `why` says: what is not over at `deadline` is cut off. The first call
+  // What allowed this exchange is gone, as `why` says: what is not over at `deadline` is cut off. The earliest deadline
   // counts.
   void end_by(MonoTime deadline, Code why) noexcept;
 
@@ -68,6 +68,7 @@ class OriginExchange final : public ListNode {
     explicit End(OriginExchange& owner) noexcept : owner_(owner) {}
     void on_expired() override;
     Code why = Code::draining;
+    MonoTime at{};
 
    private:
     OriginExchange& owner_;

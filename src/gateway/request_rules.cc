@@ -89,6 +89,23 @@ Result<void> canonicalize_request(LoopContext& context, const Snapshot& snapshot
   return handshake;
 }
 
+Result<void> check_authority(const http::ConnectionFacts& connection, const http::CanonicalTarget& target) {
+  if (!connection.tls || !connection.tls_context) return {};
+  if (connection.tls_context->select(target.host) == connection.tls->selection) return {};
+  return fail(Code::misdirected, Side::client);
+}
+
+bool redirect_to_https(const ListenerPlan& listener, http::Exchange& exchange) {
+  if (!listener.config->redirect_to_https) return false;
+  std::string location = "https://" + std::string(exchange.target.host);
+  if (const std::uint16_t port = *listener.config->redirect_to_https; port != 443) location += ":" + std::to_string(port);
+  location += exchange.target.path_and_query(exchange.arena);
+  // 308 keeps the method and the body (RFC 9110 15.4.9).
+  exchange.local.status = 308;
+  exchange.local.headers.append("Location", exchange.arena.copy(location));
+  return true;
+}
+
 Result<void> check_method(const http::RequestHead& request) {
   // CONNECT would make a raw pipe past every policy; TRACE would show a client the headers we add.
   if (request.method == http::Method::connect) return fail(Code::method_refused, Side::client, "CONNECT");

@@ -76,6 +76,7 @@ struct Origin {
   std::shared_ptr<OriginState> state;
   std::uint64_t generation = 0;  // of the snapshot that brought the present trust and identity
   std::shared_ptr<const Transports> transports;
+  WallTime certificate_ends = WallTime::max();  // of the gateway's client certificate, if it has one
   bool replaces_authorization = false;  // an identity method sets Authorization: the client's own goes before that
 
   [[nodiscard]] Transport transport_to(const Endpoint& endpoint) const;
