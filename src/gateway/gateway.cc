@@ -391,6 +391,14 @@ LoadReport Gateway::reload(From from) {
     report.notes.push_back(path + " comes from the environment, which is fixed when the process starts");
   }
   report.changes = config::describe_changes(*snapshot_->config, *snapshot->config);
+  // A managed certificate is renewed without a word of the configuration.
+  for (const OriginPlan& plan : snapshot->origins) {
+    for (const OriginPlan& old : snapshot_->origins) {
+      if (old.origin->config.name != plan.origin->config.name || old.tls_terms == plan.tls_terms) continue;
+      if (report.changes.empty())
+        report.changes.push_back("~ origins." + old.origin->config.name + ": trust or certificate");
+    }
+  }
   const bool unchanged = report.changes.empty();
   // Said at each reload, until it is true.
   for (const std::string& name : waiting_for_restart(*snapshot->config)) {

@@ -1,6 +1,6 @@
-// ManagedCertificates: the gateway's own client certificates under `mtls: {managed: true}`: short-lived, one per origin,
-// issued by the deployment's private client CA, renewed at half their life. On the control thread; what it hands out is
-// immutable.
+// ManagedCertificates: the gateway's own client certificates under `mtls: {managed: true}`: short-lived, one per
+// origin, issued by the deployment's private client CA, renewed at half their life. On the control thread; what it
+// hands out is immutable.
 #pragma once
 
 #include <functional>
@@ -18,7 +18,7 @@ class ManagedCertificates {
  public:
   // Makes the authorities in `directory` if there are none yet. `gateway` names this one in the certificates.
   [[nodiscard]] static Result<std::unique_ptr<ManagedCertificates>> open(const std::string& directory,
-                                                                        std::string gateway, WallTime now);
+                                                                         std::string gateway, WallTime now);
 
   // Issues what the origins of `config` need and do not have, or renews what is due. True if anything is new; an error
   // leaves the rest as it is.

@@ -98,7 +98,8 @@ Result<void> check_authority(const http::ConnectionFacts& connection, const http
 bool redirect_to_https(const ListenerPlan& listener, http::Exchange& exchange) {
   if (!listener.config->redirect_to_https) return false;
   std::string location = "https://" + std::string(exchange.target.host);
-  if (const std::uint16_t port = *listener.config->redirect_to_https; port != 443) location += ":" + std::to_string(port);
+  if (const std::uint16_t port = *listener.config->redirect_to_https; port != 443)
+    location += ":" + std::to_string(port);
   location += exchange.target.path_and_query(exchange.arena);
   // 308 keeps the method and the body (RFC 9110 15.4.9).
   exchange.local.status = 308;

@@ -18,7 +18,8 @@ void begin_exchange(LoopContext& context, const http::Downstream& client, const 
 
 // RFC 9110 7.4: a request must not come over a connection that was made for another authority, if that one would have
 // been served otherwise (another certificate, another rule for client certificates). Error: misdirected.
-[[nodiscard]] Result<void> check_authority(const http::ConnectionFacts& connection, const http::CanonicalTarget& target);
+[[nodiscard]] Result<void> check_authority(const http::ConnectionFacts& connection,
+                                           const http::CanonicalTarget& target);
 
 // For a listener that only sends its clients to https: fills exchange.local and is true.
 [[nodiscard]] bool redirect_to_https(const ListenerPlan& listener, http::Exchange& exchange);

@@ -107,8 +107,8 @@ class Snapshot::Builder {
         for (const ListenerPlan& old : previous_->listeners) {
           if (old.config->address.text != listener.address.text) continue;
           plan.open_connections = old.open_connections;
-          const bool same_names = old.config->tls && listener.tls &&
-                                  old.config->tls->self_signed == listener.tls->self_signed;
+          const bool same_names =
+              old.config->tls && listener.tls && old.config->tls->self_signed == listener.tls->self_signed;
           if (same_names) plan.self_signed = old.self_signed;
         }
       }

@@ -51,7 +51,7 @@ struct ListenerPlan {
   http::h2::Limits http2;
   std::vector<std::shared_ptr<const tls::ServerContext>> tls;  // one per loop; none: in clear
   std::string trust;  // what connections were made under: they go on only while this is the same
-  std::shared_ptr<const tls::CertifiedKey> self_signed;  // for development; survives reloads
+  std::shared_ptr<const tls::CertifiedKey> self_signed;          // for development; survives reloads
   std::shared_ptr<std::atomic<std::uint32_t>> open_connections;  // all loops; survives reloads
   CidrSet trusted_proxies;
   observe::ListenerMetrics metrics;
@@ -66,8 +66,8 @@ class Snapshot {
     observe::MetricRegistry& registry;
     std::size_t loop_buffer_memory = ~std::size_t{0};  // see BufferPool::set_limit()
     unsigned loops = 1;
-    std::shared_ptr<tls::TicketKeys> tickets;              // nullptr: sessions are not resumed
-    const ManagedCertificates* managed = nullptr;          // nullptr: none is configured
+    std::shared_ptr<tls::TicketKeys> tickets;      // nullptr: sessions are not resumed
+    const ManagedCertificates* managed = nullptr;  // nullptr: none is configured
   };
 
   // nullptr if diagnostics has errors afterwards. `previous` gives origins their state (endpoints, health).

@@ -9,8 +9,8 @@
 #include "config/config.h"
 #include "config/diagnostics.h"
 #include "gateway/managed_certificates.h"
-#include "origins/transport.h"
 #include "origins/origin.h"
+#include "origins/transport.h"
 #include "tls/server_context.h"
 
 namespace postern::gateway {

@@ -28,8 +28,8 @@ constexpr std::size_t kMaxFlag = 16;
 constexpr std::size_t kFixedBytes = 1024;
 constexpr std::size_t kMaxLine =
     kFixedBytes +
-    kEscapeGrowth * (kMaxRequestId + kMaxClient + kMaxMethod + kMaxHost + kMaxPath + kMaxQuery + 2 * kMaxProtocol + kMaxCertificate +
-                     3 * kMaxName + kMaxErrorCode + kMaxErrorDetail + kMaxUserAgent + kMaxReferer);
+    kEscapeGrowth * (kMaxRequestId + kMaxClient + kMaxMethod + kMaxHost + kMaxPath + kMaxQuery + 2 * kMaxProtocol +
+                     kMaxCertificate + 3 * kMaxName + kMaxErrorCode + kMaxErrorDetail + kMaxUserAgent + kMaxReferer);
 static_assert(kMaxLine <= Block::kBytes);
 
 constexpr std::string_view kEllipsis = "\xE2\x80\xA6";  // the only bytes over 0x7F in a line, and they are ours

@@ -7,8 +7,8 @@
 //
 // Fields, in this order; those in brackets are missing when there is nothing to say:
 //   time request_id client method [host] [path] [query] protocol [tls] status [route] [consumer] [origin endpoint
-//   attempts connect_ms first_byte_ms origin_certificate] duration_ms bytes_in bytes_out [error_code error_side [error_detail]]
-//   [user_agent] [referer]
+//   attempts connect_ms first_byte_ms origin_certificate] duration_ms bytes_in bytes_out [error_code error_side
+//   [error_detail]] [user_agent] [referer]
 #pragma once
 
 #include <cstddef>
@@ -48,13 +48,13 @@ struct AccessRecord {
   std::uint32_t attempts = 0;
   Duration connect = kNotMeasured;     // of the last attempt; kNotMeasured if the connection came from the pool
   Duration first_byte = kNotMeasured;  // from the last attempt's request sent to its response head
-  // Whether the origin has seen the gateway's certificate: "presented", "requested_not_presented", "not_requested"; empty
-  // without TLS.
+  // Whether the origin has seen the gateway's certificate: "presented", "requested_not_presented", "not_requested";
+  // empty without TLS.
   std::string_view origin_certificate;
-  Duration duration{};                 // from complete head to last byte
-  std::uint64_t bytes_in = 0;          // body bytes from the client
-  std::uint64_t bytes_out = 0;         // body bytes to the client
-  std::string_view error_code;         // CodeInfo::id; the next two only with it
+  Duration duration{};          // from complete head to last byte
+  std::uint64_t bytes_in = 0;   // body bytes from the client
+  std::uint64_t bytes_out = 0;  // body bytes to the client
+  std::string_view error_code;  // CodeInfo::id; the next two only with it
   Side error_side = Side::gateway;
   std::string_view error_detail;  // Error::detail(): what the answer may not say
   std::string_view user_agent;

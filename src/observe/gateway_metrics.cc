@@ -131,16 +131,17 @@ GatewayMetrics::GatewayMetrics(MetricRegistry& registry, WallTime started)
       client_certificates_(registry.declare(
           MetricKind::counter,
           {.name = "postern_origin_client_certificate_total",
-           .help = "Attempts over TLS, by what became of the gateway's certificate: not_requested means that the origin "
-                   "does not ask who comes.",
+           .help =
+               "Attempts over TLS, by what became of the gateway's certificate: not_requested means that the origin "
+               "does not ask who comes.",
            .labels = {"origin"},
            .row_label = "state",
            .row_values = {"not_requested", "requested_not_presented", "presented"},
            .when_zero = WhenZero::hide})),
-      certificate_days_left_(registry.declare(
-          MetricKind::gauge, {.name = "postern_certificate_days_left",
-                              .help = "Whole days until a certificate expires; negative once it has.",
-                              .labels = {"where"}})),
+      certificate_days_left_(
+          registry.declare(MetricKind::gauge, {.name = "postern_certificate_days_left",
+                                               .help = "Whole days until a certificate expires; negative once it has.",
+                                               .labels = {"where"}})),
       store_available_(registry.declare(
           MetricKind::gauge,
           {.name = "postern_store_available",
@@ -207,7 +208,8 @@ PolicyMetrics GatewayMetrics::policy(SeriesSet& set, std::string_view name) cons
 }
 
 ListenerMetrics GatewayMetrics::listener(SeriesSet& set, std::string_view name) const {
-  return {.open = set.gauge(connections_, {&name, 1}), .accepted = set.counter(connections_total_, {&name, 1}),
+  return {.open = set.gauge(connections_, {&name, 1}),
+          .accepted = set.counter(connections_total_, {&name, 1}),
           .handshakes = set.counter_row(handshakes_, {&name, 1})};
 }
 

@@ -83,8 +83,8 @@ struct CredentialStatus {
 
 // A certificate in use: of a listener, shown to an origin, or of an authority.
 struct CertificateStatus {
-  std::string where;    // "listeners[0].tls.certificates[1]", "origins.orders.identity.mtls"
-  std::string subject;  // admin only
+  std::string where;        // "listeners[0].tls.certificates[1]", "origins.orders.identity.mtls"
+  std::string subject;      // admin only
   std::string fingerprint;  // SHA-256, hexadecimal
   WallTime not_after{};
 };
