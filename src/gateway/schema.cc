@@ -47,10 +47,11 @@ std::shared_ptr<const config::Config> load_config(const std::string& file, std::
 }
 
 bool identifies_consumers(const config::Config& config) {
-  const std::vector<std::string> names = policies::authenticating_policies();
   const auto any = [&](const std::vector<config::PolicyUse>& uses) {
-    return std::ranges::any_of(
-        uses, [&](const config::PolicyUse& use) { return std::ranges::find(names, use.name) != names.end(); });
+    return std::ranges::any_of(uses, [](const config::PolicyUse& use) {
+      const policies::CatalogEntry* const entry = policies::find_policy(use.name);
+      return entry && entry->authenticates == policies::Authenticates::by_key;
+    });
   };
   return any(config.policies) || std::ranges::any_of(config.origins, any, &config::OriginConfig::policies) ||
          std::ranges::any_of(config.routes, any, &config::RouteConfig::policies);

@@ -23,7 +23,7 @@ namespace postern::gateway {
     const std::string& file, std::string_view text, const config::FileReader& secret_files, WallTime now,
     config::Diagnostics& diagnostics, config::ExpiredException expired = config::ExpiredException::error);
 
-// True if a policy asks who the client is: only then is there a key store.
+// True if a policy asks for a key: only then is there a key store.
 [[nodiscard]] bool identifies_consumers(const config::Config& config);
 
 }  // namespace postern::gateway

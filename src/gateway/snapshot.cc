@@ -53,6 +53,8 @@ class Snapshot::Builder {
       : out_(snapshot), services_(services), previous_(previous), diagnostics_(diagnostics) {}
 
   void build() {
+    // RFC 9440 4: an origin behind a gateway believes them, so nobody but the gateway may ever send them.
+    for (const std::string_view name : {"client-cert", "client-cert-chain"}) out_.reserved.add(name);
     name_scopes();
     build_listeners();
     build_origins();
@@ -173,6 +175,7 @@ class Snapshot::Builder {
     const policies::CatalogEntry* const entry = policies::find_policy(use.name);
     policies::Services with_scope = services_.policies;
     with_scope.scope = scopes_[&use];
+    with_scope.authorities = use.authorities;
     std::unique_ptr<const policies::Policy> policy =
         entry ? entry->make(*use.options, diagnostics_, with_scope) : nullptr;
     const policies::Policy* const made = policy.get();
