@@ -10,7 +10,7 @@ std::unique_ptr<DryRun> DryRun::build(const std::string& config_file, config::Di
   if (!text) return nullptr;
   const config::DiskFileReader files;
   std::shared_ptr<const config::Config> config =
-      load_config(config_file, *text, files, out->clock_.wall(), diagnostics);
+      load_config(config_file, *text, files, out->clock_.wall(), diagnostics, {});
   if (!config) return nullptr;
   Result<std::unique_ptr<observe::MetricRegistry>> registry = observe::MetricRegistry::create({.loops = 1});
   if (!registry) {
