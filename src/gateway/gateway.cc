@@ -218,12 +218,11 @@ Result<void> Gateway::provide_certificates(const config::Config& config) {
   if (!uses_managed_certificates(config)) return {};
   const std::string directory = config.state_directory + "/ca";
   if (!managed_) {
-    Result<std::unique_ptr<ManagedCertificates>> opened =
-        ManagedCertificates::open(directory, tls::gateway_name(), options_.clock.wall());
+    Result<std::unique_ptr<ManagedCertificates>> opened = ManagedCertificates::open(directory, options_.clock.wall());
     if (!opened) return unusable(directory, opened.error());
     managed_ = std::move(*opened);
   }
-  Result<bool> provided = managed_->provide(config, options_.clock.wall());
+  const Result<void> provided = managed_->provide(config, options_.clock.wall());
   if (!provided) return unusable(directory, provided.error());
   return {};
 }
