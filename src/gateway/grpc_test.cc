@@ -78,6 +78,7 @@ TEST(Grpc, ADeadlineHasAtMostEightDigitsAndAUnit) {
   EXPECT_EQ(timeout("6u"), 6us);
   EXPECT_EQ(timeout("7n"), 7ns);
   EXPECT_EQ(timeout("99999999S"), 99999999s);
+  EXPECT_EQ(timeout("99999999H"), 24h * 365 * 10) << "what does not fit is cut";
   for (const char* const text : {"", "5", "S", "-5S", "+5S", "5s", "5 S", "100000000S", "1.5S", "5SS"}) {
     EXPECT_EQ(timeout(text), std::nullopt) << text;
   }
