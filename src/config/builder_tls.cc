@@ -262,6 +262,7 @@ void Builder::read_mtls(const Entry& entry, OriginConfig& origin) {
     diagnostics_.error(Problem::ambiguous, node, "both `managed` and files are given", "keep one of them");
     return;
   }
+  if (!config.managed && node.find("managed") && !files) return;  // the schema has said so
   if (!config.managed && !read_files(node, Use::client, config.files)) return;
   origin.identity.push_back({"mtls", std::move(config), node.position()});
 }

@@ -76,7 +76,7 @@ bool covers(std::string_view pattern, std::string_view name) noexcept {
 
 std::optional<std::string> CertificateReader::read_file(const Node& node, Content content) {
   const std::string path(node.text());
-  const std::size_t max_bytes = content == Content::authorities ? kMaxAuthoritiesBytes : kMaxChainBytes;
+  const std::size_t max_bytes = content == Content::authorities ? tls::kMaxBundleText : tls::kMaxChainText;
   FileReader::Outcome outcome = input_.secrets.files.read(path, max_bytes);
   if (!outcome.content) {
     diagnostics_.error(content == Content::authorities ? Problem::trust : Problem::certificate_unreadable, node,
@@ -113,9 +113,12 @@ std::shared_ptr<const tls::CertifiedKey> CertificateReader::read_pair(const Node
                          fmt::format("{}: {}", printable(certificate.text()), parsed.error().detail()),
                          "put the certificate first and its intermediates after it, as PEM and complete");
     } else if (auto made = tls::CertifiedKey::parse(*chain, *secret, use); !made) {
-      diagnostics_.error(Problem::certificate_unreadable, key,
-                         fmt::format("{}: {}", printable(key.text()), made.error().detail()),
-                         "name a certificate and the key that it was issued for, both complete, the key unencrypted");
+      // About the key alone, or about the certificate and whether the two belong together.
+      const bool about_key = made.error().detail().starts_with("key: ");
+      diagnostics_.error(
+          Problem::certificate_unreadable, about_key ? key : certificate,
+          fmt::format("{} with {}: {}", printable(certificate.text()), printable(key.text()), made.error().detail()),
+          "name a certificate and the key that it was issued for, both complete, the key unencrypted");
     } else {
       pair = std::move(*made);
     }
@@ -153,13 +156,6 @@ std::shared_ptr<const tls::TrustAnchors> CertificateReader::read_authorities(con
 
 std::shared_ptr<const tls::TrustAnchors> CertificateReader::system_authorities(const Node& at) {
   if (system_) return system_;
-  if (input_.in_force) {
-    for (const OriginConfig& origin : input_.in_force->origins) {
-      if (origin.tls && origin.trust.ca == TrustConfig::Ca::system && origin.trust.anchors) {
-        return system_ = origin.trust.anchors;
-      }
-    }
-  }
   auto roots = tls::TrustAnchors::system();
   if (!roots) {
     diagnostics_.error(
@@ -169,7 +165,8 @@ std::shared_ptr<const tls::TrustAnchors> CertificateReader::system_authorities(c
         "`trust: {ca: /path}`");
     return nullptr;
   }
-  return system_ = std::move(*roots);
+  const auto running = same_in_force(**roots);
+  return system_ = running ? running : std::move(*roots);
 }
 
 std::shared_ptr<const tls::CertifiedKey> CertificateReader::make_self_signed(const std::vector<std::string>& names,
@@ -212,7 +209,7 @@ std::shared_ptr<const tls::TrustAnchors> CertificateReader::same_in_force(const 
   std::shared_ptr<const tls::TrustAnchors> found;
   if (!input_.in_force) return found;
   visit_authorities(*input_.in_force, [&](const auto& running) {
-    if (!found && same_chain(running->certificates(), anchors.certificates())) found = running;
+    if (!found && running->id() == anchors.id()) found = running;
   });
   return found;
 }

@@ -18,9 +18,6 @@
 
 namespace postern::config {
 
-inline constexpr std::size_t kMaxChainBytes = 64 * 1024;  // a chain, and a key
-inline constexpr std::size_t kMaxAuthoritiesBytes = 1024 * 1024;
-
 class CertificateReader {
  public:
   CertificateReader(const LoadInput& input, Diagnostics& diagnostics) : input_(input), diagnostics_(diagnostics) {}
@@ -31,7 +28,7 @@ class CertificateReader {
                                                                    tls::CertifiedKey::Use use);
   // The authorities in the file that `ca` names. nullptr after saying why.
   [[nodiscard]] std::shared_ptr<const tls::TrustAnchors> read_authorities(const Node& ca);
-  // Those of the operating system, the same object for all. nullptr after saying at `at` why there are none.
+  // Those of the operating system, read anew for each load. nullptr after saying at `at` why there are none.
   [[nodiscard]] std::shared_ptr<const tls::TrustAnchors> system_authorities(const Node& at);
   // A certificate for development, for these names and addresses. nullptr after saying why.
   [[nodiscard]] std::shared_ptr<const tls::CertifiedKey> make_self_signed(const std::vector<std::string>& names,
