@@ -12,10 +12,10 @@
 namespace postern::cli {
 namespace {
 
-constexpr std::array<std::string_view, 9> kVerbs = {"check", "demo",   "explain", "keys",   "reload",
-                                                    "run",   "schema", "status",  "version"};
+constexpr std::array<std::string_view, 10> kVerbs = {"check",  "demo", "explain", "keys",   "origin",
+                                                     "reload", "run",  "schema",  "status", "version"};
 // Part of the product, not of this version: said so, instead of "unknown".
-constexpr std::array<std::string_view, 9> kPlanned = {"ca",    "federate", "init",   "issuer", "origin",
+constexpr std::array<std::string_view, 8> kPlanned = {"ca",    "federate", "init",   "issuer",
                                                       "prove", "rotate",   "tunnel", "verify"};
 
 constexpr const char* kFooter =
@@ -34,6 +34,7 @@ class CommandLine {
     add_keys();
     add_admin("reload", "Check the file again and put it into force in place; prints what changed", reload);
     add_admin("status", "What a running gateway is doing", status);
+    add_origin();
     add_demo();
     add_schema();
     add_version();
@@ -119,6 +120,19 @@ class CommandLine {
     verb.callback([this, act] { chosen_ = [this, act] { return act(admin_, console_); }; });
   }
 
+  void add_origin() {
+    CLI::App& origin = *app_.add_subcommand("origin", "Backends: test");
+    origin.require_subcommand(1);
+    CLI::App& test = *origin.add_subcommand(
+        "test",
+        "Connect to an origin as the gateway does, and say what was seen: TLS, names, pins, certificates, status");
+    add_config(test, origin_test_.config);
+    test.add_option("name", origin_test_.origin, "Name of the origin")->required();
+    test.add_option("--path", origin_test_.path, "Path of the request (default: that of the health checks, else /)");
+    add_json(test, origin_test_.format);
+    test.callback([this] { chosen_ = [this] { return test_origin(origin_test_, console_); }; });
+  }
+
   void add_demo() {
     CLI::App& verb = *app_.add_subcommand("demo", "A locked backend with a gateway in front of it, live");
     verb.add_option("--port", demo_.port, "Port of the gateway (default: 8080, or the next one that is free)")
@@ -155,6 +169,7 @@ class CommandLine {
   KeysOptions list_;
   KeysRevokeOptions revoke_;
   DemoOptions demo_;
+  OriginTestOptions origin_test_;
   Format version_format_ = Format::text;
 };
 

@@ -60,6 +60,14 @@ struct KeysRevokeOptions : KeysOptions {
 [[nodiscard]] Exit keys_list(const KeysOptions& options, const Console& console);
 [[nodiscard]] Exit keys_revoke(const KeysRevokeOptions& options, const Console& console);
 
+struct OriginTestOptions {
+  std::string config = kDefaultConfig;
+  std::string origin;
+  std::string path;  // empty: that of the health checks, else "/"
+  Format format = Format::text;
+};
+[[nodiscard]] Exit test_origin(const OriginTestOptions& options, const Console& console);
+
 [[nodiscard]] Exit schema(const Console& console);  // JSON in any format
 [[nodiscard]] Exit version(Format format, const Console& console);
 

@@ -27,7 +27,10 @@ void Account::close() {
   record.host = exchange_.target.host;
   record.path = exchange_.target.path;
   record.query = exchange_.target.query;
-  record.protocol = exchange_.request.version == http::Version::http_1_0 ? "HTTP/1.0" : "HTTP/1.1";
+  record.protocol = exchange_.request.version == http::Version::http_1_0   ? "HTTP/1.0"
+                    : exchange_.request.version == http::Version::http_1_1 ? "HTTP/1.1"
+                                                                           : "HTTP/2";
+  if (const tls::Handshake* const tls = client_.connection().tls) record.tls = tls->protocol;
   record.status = status_;
   if (route_) record.route = route_->config->name;
   record.consumer = exchange_.consumer.id;
@@ -37,6 +40,7 @@ void Account::close() {
     record.attempts = facts->attempts;
     record.connect = facts->connect;
     record.first_byte = facts->first_byte;
+    if (facts->client_certificate) record.origin_certificate = tls::to_string(*facts->client_certificate);
     record.bytes_in = facts->spliced_in;
     record.bytes_out = facts->spliced_out;
   }

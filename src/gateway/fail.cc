@@ -3,6 +3,7 @@
 #include <string>
 
 #include "base/json_writer.h"
+#include "gateway/grpc.h"
 
 namespace postern::gateway {
 namespace {
@@ -29,6 +30,14 @@ std::string problem_body(const Error& error, std::string_view request_id) {
 }  // namespace
 
 void answer_with_problem(http::Exchange& exchange, const Error& error) {
+  if (is_grpc(exchange)) {
+    // A response of trailers only: HTTP says 200, and the status is where gRPC looks for it.
+    exchange.local.status = 200;
+    exchange.local.content_type = "application/grpc";
+    exchange.local.body = {};
+    append_grpc_status(error, exchange.arena, exchange.local.headers);
+    return;
+  }
   exchange.local.status = info(error.code()).status;
   exchange.local.content_type = "application/problem+json";
   exchange.local.body = exchange.arena.copy(problem_body(error, exchange.request_id));

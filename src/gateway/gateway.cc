@@ -15,6 +15,7 @@
 #include "gateway/schema.h"
 #include "gateway/signals.h"
 #include "gateway/start_failure.h"
+#include "gateway/tls_plans.h"
 #include "store/private_directory.h"
 
 namespace postern::gateway {
@@ -135,9 +136,13 @@ Gateway::Candidate Gateway::load(From from, LoadReport& report) {
     candidate.text = std::move(*text);
     // The text that runs must not keep a secret from being renewed only because time has passed: requests to an origin
     // whose exception has expired are refused anyway.
-    const auto expired = from == From::file ? config::ExpiredException::error : config::ExpiredException::warning;
-    config = load_config(options_.config_file, candidate.text, *candidate.files, options_.clock.wall(), diagnostics,
-                         expired);
+    LoadRules rules;
+    if (from == From::in_force) rules.expired = config::ExpiredException::warning;
+    // At the start the other hosts come up, whatever has become of one certificate.
+    if (!snapshot_) rules.outdated = config::OutdatedCertificate::warning;
+    if (snapshot_) rules.in_force = snapshot_->config.get();
+    config =
+        load_config(options_.config_file, candidate.text, *candidate.files, options_.clock.wall(), diagnostics, rules);
   }
   if (config) {
     Result<void> prepared = prepare_services(*config);
@@ -149,6 +154,7 @@ Gateway::Candidate Gateway::load(From from, LoadReport& report) {
         prepared = std::unexpected(std::move(keys.error()));
       }
     }
+    if (prepared) prepared = provide_certificates(*config);
     if (!prepared) {
       report.problems = describe_failure(options_.config_file, *config, prepared.error());
       report.outcome = LoadReport::Outcome::failed;
@@ -158,7 +164,10 @@ Gateway::Candidate Gateway::load(From from, LoadReport& report) {
     const Snapshot::Services services{{options_.clock, candidate.keys.get(), rate_table_.get(), {}},
                                       *metrics_,
                                       *registry_,
-                                      static_cast<std::size_t>(memory) / workers_.size()};
+                                      static_cast<std::size_t>(memory) / workers_.size(),
+                                      static_cast<unsigned>(workers_.size()),
+                                      tickets_,
+                                      managed_.get()};
     candidate.snapshot =
         keep_alive(Snapshot::build(config, services, snapshot_.get(), generation_ + 1, diagnostics), candidate.keys);
   }
@@ -193,13 +202,28 @@ Result<void> Gateway::prepare_services(const config::Config& config) {
     access_log_ = std::move(*log);
   }
   rate_table_ = std::make_unique<store::RateTable>();
+  tickets_ = std::make_shared<tls::TicketKeys>(options_.entropy, options_.clock);
   registry_ = std::move(*registry);
   metrics_ = std::make_unique<observe::GatewayMetrics>(*registry_, started_);
   for (unsigned i = 0; i < loops; ++i) {
     workers_.push_back(
         std::make_unique<Worker>(Worker::Options{options_.clock, options_.network, *metrics_, registry_->loop(i),
-                                                 access_log_.get(), options_.log, options_.entropy}));
+                                                 access_log_.get(), options_.log, options_.entropy, i}));
   }
+  return {};
+}
+
+// Under managed mTLS: the authorities, and a certificate for each origin that asks for one.
+Result<void> Gateway::provide_certificates(const config::Config& config) {
+  if (!uses_managed_certificates(config)) return {};
+  const std::string directory = config.state_directory + "/ca";
+  if (!managed_) {
+    Result<std::unique_ptr<ManagedCertificates>> opened = ManagedCertificates::open(directory, options_.clock.wall());
+    if (!opened) return unusable(directory, opened.error());
+    managed_ = std::move(*opened);
+  }
+  const Result<void> provided = managed_->provide(config, options_.clock.wall());
+  if (!provided) return unusable(directory, provided.error());
   return {};
 }
 
@@ -370,6 +394,14 @@ LoadReport Gateway::reload(From from) {
     report.notes.push_back(path + " comes from the environment, which is fixed when the process starts");
   }
   report.changes = config::describe_changes(*snapshot_->config, *snapshot->config);
+  // A managed certificate is renewed without a word of the configuration.
+  for (const OriginPlan& plan : snapshot->origins) {
+    for (const OriginPlan& old : snapshot_->origins) {
+      if (old.origin->config.name != plan.origin->config.name || old.tls_terms == plan.tls_terms) continue;
+      if (report.changes.empty())
+        report.changes.push_back("~ origins." + old.origin->config.name + ": trust or certificate");
+    }
+  }
   const bool unchanged = report.changes.empty();
   // Said at each reload, until it is true.
   for (const std::string& name : waiting_for_restart(*snapshot->config)) {
@@ -428,6 +460,12 @@ Task<void> Gateway::drain() {
 }
 
 void Gateway::update_gauges() {
+  observe::SeriesSet certificates(*registry_);
+  for (const CertificateInUse& used : certificates_in_use(*snapshot_, managed_.get())) {
+    const auto left = std::chrono::floor<std::chrono::days>(used.certificate->not_after() - options_.clock.wall());
+    registry_->set(metrics_->certificate_days_left(certificates, used.where), left.count());
+  }
+  certificate_series_ = std::move(certificates);
   std::size_t insecure = 0;
   for (const OriginPlan& plan : snapshot_->origins) {
     insecure += plan.origin->config.insecure ? 1 : 0;
@@ -450,8 +488,12 @@ Task<void> Gateway::every_second() {
   for (;;) {
     co_await loop_.sleep_for(std::chrono::seconds(1));
     close_unused_key_stores();
-    if (draining_ || !secret_files_->changed(options_.clock.wall())) continue;
-    options_.log.info("the file of a secret has changed");
+    if (draining_) continue;
+    const bool changed = secret_files_->changed(options_.clock.wall());
+    const bool due = managed_ && managed_->renewal_due(*snapshot_->config, options_.clock.wall());
+    if (!changed && !due) continue;
+    if (changed) options_.log.info("the file of a secret or certificate has changed");
+    if (due) options_.log.info("a managed certificate is renewed");
     static_cast<void>(reload(From::in_force));
   }
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "gateway/control_server.h"
+#include "gateway/managed_certificates.h"
 #include "gateway/secret_files.h"
 #include "gateway/signals.h"
 #include "gateway/snapshot.h"
@@ -50,7 +51,7 @@ class Gateway final : public TaskSet::ErrorHandler {
   // Where a reload takes the text of the configuration from.
   enum class From : std::uint8_t {
     file,
-    in_force,  // the text that runs: only secrets may have changed
+    in_force,  // the text that runs: only secrets and certificates may have changed
   };
 
   // Throws std::system_error if the kernel refuses what every process needs (epoll, threads).
@@ -100,6 +101,7 @@ class Gateway final : public TaskSet::ErrorHandler {
   // For a scrape: what is not counted as it happens.
   void update_gauges();
   [[nodiscard]] Task<void> every_second();
+  [[nodiscard]] Result<void> provide_certificates(const config::Config& config);
   void on_task_exception(std::exception_ptr exception) noexcept override;
   [[nodiscard]] std::size_t open_connections() const;
 
@@ -115,6 +117,9 @@ class Gateway final : public TaskSet::ErrorHandler {
   // for the store's thread, and no loop may.
   std::vector<std::shared_ptr<store::KeyStore>> old_key_stores_;
   std::unique_ptr<store::RateTable> rate_table_;
+  std::shared_ptr<tls::TicketKeys> tickets_;
+  std::unique_ptr<ManagedCertificates> managed_;  // nullptr until a configuration asks for them
+  observe::SeriesSet certificate_series_;
   std::shared_ptr<const Snapshot> snapshot_;
   std::shared_ptr<const config::Config> started_with_;
   std::vector<std::unique_ptr<Worker>> workers_;

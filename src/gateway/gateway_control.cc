@@ -3,6 +3,7 @@
 
 #include "base/json_writer.h"
 #include "gateway/gateway.h"
+#include "gateway/tls_plans.h"
 
 namespace postern::gateway {
 namespace {
@@ -92,15 +93,16 @@ observe::Status Gateway::status() const {
   out.draining = draining_;
   const MonoTime now = loop_.now();
   for (const auto& worker : workers_) {
-    out.loops.push_back({worker->generation(), worker->connections()});
+    out.loops.push_back({worker->generation(), worker->connections(), worker->old_exchanges()});
   }
   for (const ListenerPlan& listener : snapshot_->listeners) {
-    out.listeners.push_back({listener.config->address.text, "http", listener.open_connections->load()});
+    out.listeners.push_back(
+        {listener.config->address.text, listener.tls.empty() ? "http" : "https", listener.open_connections->load()});
   }
   if (observe_server_) out.listeners.push_back({observe_server_->address().to_string(), "observe", 0});
   if (admin_server_) out.listeners.push_back({admin_server_->address().to_string(), "admin", 0});
   for (const OriginPlan& plan : snapshot_->origins) {
-    observe::OriginStatus origin{plan.origin->config.name, {}};
+    observe::OriginStatus origin{plan.origin->config.name, {}, plan.origin->generation};
     for (const auto& endpoint : *plan.origin->state->endpoints()) {
       observe::EndpointStatus& shown = origin.endpoints.emplace_back();
       shown.address = endpoint->address.to_string();
@@ -123,8 +125,13 @@ observe::Status Gateway::status() const {
       if (const auto* const secret = std::get_if<config::SharedSecretConfig>(&use.config); secret && secret->next) {
         credential.switch_at = secret->next->switch_at;
       }
+      if (std::holds_alternative<config::MtlsConfig>(use.config)) credential.expires = plan.origin->certificate_ends;
       out.credentials.push_back(std::move(credential));
     }
+  }
+  for (const CertificateInUse& used : certificates_in_use(*snapshot_, managed_.get())) {
+    const tls::Certificate& certificate = *used.certificate;
+    out.certificates.push_back({used.where, certificate.subject(), certificate.fingerprint(), certificate.not_after()});
   }
   out.reload = last_reload_;
   out.waiting_for_restart = waiting_for_restart(*snapshot_->config);

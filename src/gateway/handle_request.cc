@@ -4,6 +4,7 @@
 
 #include "gateway/account.h"
 #include "gateway/fail.h"
+#include "gateway/grpc.h"
 #include "gateway/origin_exchange.h"
 #include "gateway/request_rules.h"
 #include "gateway/response_rules.h"
@@ -67,6 +68,9 @@ Task<AfterResponse> handle_request(LoopContext& context, http::Downstream& clien
 
   // step 2: make the canonical target and take off what no client may send
   if (accepted) accepted = canonicalize_request(context, snapshot, listener, exchange);
+  if (accepted) accepted = check_authority(client.connection(), exchange.target);
+  const bool redirected = accepted && redirect_to_https(listener, exchange);
+  if (redirected) co_return co_await reply(context, client, route, exchange, account);
 
   // step 3: find the route
   if (accepted) {
@@ -103,6 +107,9 @@ Task<AfterResponse> handle_request(LoopContext& context, http::Downstream& clien
   forwarding.emplace(context, snapshot, *route, held->origins[origin_index], exchange, client,
                      own_limit ? Code::body_too_large : Code::policy_body_limit);
   account.origin(origin, *forwarding);
+  if (const auto left = grpc_timeout(exchange)) {
+    forwarding->end_by(exchange.started + *left, Code::deadline_exceeded);
+  }
   const Result<void> answered = co_await forwarding->request();
   if (!answered) {
     account.error(answered.error());
@@ -121,6 +128,14 @@ Task<AfterResponse> handle_request(LoopContext& context, http::Downstream& clien
   account.status(response.status);
   const Result<void> relayed = co_await forwarding->relay();
   if (!relayed) account.error(relayed.error());
+  if (!relayed && relayed.error().side() != Side::client && is_grpc(exchange)) {
+    // The call ends with a status, which its caller understands better than a stream that breaks off.
+    http::Headers trailers;
+    append_grpc_status(relayed.error(), exchange.arena, trailers);
+    const Result<void> ended = co_await client.finish(trailers);
+    account.finished();
+    co_return ended ? AfterResponse::keep_alive : AfterResponse::close;
+  }
   account.finished();
   co_return relayed ? AfterResponse::keep_alive : AfterResponse::close;
 }

@@ -54,7 +54,9 @@ void LoopContext::adopt(std::shared_ptr<const Snapshot> snapshot) {
   for (const OriginPlan& plan : next->snapshot->origins) {
     LoopOrigin& origin = next->origins.emplace_back(plan, plan.origin->config.balance);
     origin.fetch(*this);
-    for (origins::EndpointPool* const pool : origin.view->pools) pool->configure(plan.origin->config);
+    for (origins::EndpointPool* const pool : origin.view->pools) {
+      pool->configure(plan.origin->config, plan.origin->transport_to(*pool->endpoint()));
+    }
   }
   current = std::move(next);
   buffers.set_limit(current->snapshot->loop_buffer_memory);
@@ -66,7 +68,9 @@ origins::EndpointPool& LoopContext::pool_for(const std::shared_ptr<origins::Endp
                                              const origins::Origin& origin) {
   OwnedPool& owned = pools_[endpoint.get()];
   if (!owned.pool) {
-    owned.pool = std::make_unique<origins::EndpointPool>(loop, buffers, network, endpoint, origin.config);
+    const origins::EndpointPool::Services services{loop, buffers, network, exceptions};
+    owned.pool =
+        std::make_unique<origins::EndpointPool>(services, endpoint, origin.config, origin.transport_to(*endpoint));
   }
   return *owned.pool;
 }
@@ -111,6 +115,14 @@ void LoopContext::end_old_generations() {
   for (OriginExchange* exchange = exchanges.front(); exchange; exchange = exchanges.after(*exchange)) {
     if (!find_same(exchange->origin())) exchange->end_by(drained(), Code::draining);
   }
+}
+
+std::size_t LoopContext::old_exchanges() {
+  std::size_t count = 0;
+  for (OriginExchange* exchange = exchanges.front(); exchange; exchange = exchanges.after(*exchange)) {
+    if (!find_same(exchange->origin())) ++count;
+  }
+  return count;
 }
 
 void LoopContext::review_exchanges() {

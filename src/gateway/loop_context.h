@@ -87,6 +87,8 @@ struct LoopContext {
   // Now and then: an exchange may outlive what allowed it, a key that is revoked or expires or the permission to send
   // an identity in clear. Then it ends within `drain`.
   void review_exchanges();
+  // Exchanges with an origin that has another trust or identity by now, or is gone.
+  [[nodiscard]] std::size_t old_exchanges();
 
  private:
   struct OwnedPool {

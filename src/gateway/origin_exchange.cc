@@ -47,6 +47,10 @@ Task<Result<void>> OriginExchange::request() {
     over_ = true;
     co_return fail(Code::insecure_expired, Side::gateway);
   }
+  if (exchange_.started_wall >= origin.certificate_ends) {
+    over_ = true;
+    co_return fail(Code::identity_unavailable, Side::gateway, "the client certificate for this origin has expired");
+  }
   origin_.refresh(context_);
   view_ = origin_.view;
   origin.state->budget().on_request();
@@ -114,11 +118,19 @@ Task<Result<void>> OriginExchange::try_once(bool fresh_connection) {
   facts_.endpoint = static_cast<int>(chosen - endpoints.data());
   pool_ = view_->pools[static_cast<std::size_t>(facts_.endpoint)];
 
-  Task<Result<origins::Lease>> acquiring = fresh_connection ? pool_->connect() : pool_->acquire();
+  origins::Want want = origins::Want::any;
+  if (authenticates_connection(exchange_.request)) want = origins::Want::own_connection;
+  if (exchange_.websocket) want = origins::Want::websocket;
+  Task<Result<origins::Lease>> acquiring = fresh_connection ? pool_->connect(want) : pool_->acquire(want);
   Result<origins::Lease> lease = co_await std::move(acquiring);
   if (!lease) co_return std::unexpected(std::move(lease.error()));
   lease_ = std::move(*lease);
   if (!lease_.reused()) facts_.connect = context_.loop.now() - now;
+  facts_.client_certificate = lease_.client_certificate();
+  if (facts_.client_certificate) {
+    context_.metrics.add(
+        origin_.plan->metrics.client_certificate.at(static_cast<std::size_t>(*facts_.client_certificate)));
+  }
 
   if (stop_error_) co_return fail(Code::cancelled, Side::gateway);
   Result<void> told = co_await tell_to_continue();
@@ -158,7 +170,7 @@ Task<Result<void>> OriginExchange::send_head() {
   // Connecting, telling the client, fetching a token: each may take so long that this is not the identity any more.
   if (stop_error_) co_return fail(Code::cancelled, Side::gateway);
 
-  const std::string_view scheme = "http";
+  const std::string_view scheme = origin.config.tls ? "https" : "http";
   lease_->start({request, scheme, host, target, added, exchange_.websocket});
   facts_.sent = context_.loop.now();
   if (request.framing == http::Framing::none || request.content_length == 0) {
@@ -198,8 +210,9 @@ void OriginExchange::Interrupter::run_deferred() {
 }
 
 void OriginExchange::end_by(MonoTime deadline, Code why) noexcept {
-  if (end_.armed()) return;
+  if (end_.armed() && end_.at <= deadline) return;
   end_.why = why;
+  end_.at = deadline;
   context_.loop.arm(end_, deadline);
 }
 

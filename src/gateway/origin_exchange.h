@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string_view>
 
 #include "gateway/loop_context.h"
@@ -25,6 +26,7 @@ class OriginExchange final : public ListNode {
     // Of the last attempt; observe::kNotMeasured if it did not get there, or had its connection from the pool.
     Duration connect = observe::kNotMeasured;
     Duration first_byte = observe::kNotMeasured;
+    std::optional<tls::ClientCertificate> client_certificate;  // of the last attempt; nothing without TLS
     // Of an upgraded connection.
     std::uint64_t spliced_in = 0;
     std::uint64_t spliced_out = 0;
@@ -46,7 +48,7 @@ class OriginExchange final : public ListNode {
   [[nodiscard]] const Facts& facts() const noexcept { return facts_; }
   [[nodiscard]] const origins::Origin& origin() const noexcept { return *origin_.origin; }
   [[nodiscard]] const http::Exchange& exchange() const noexcept { return exchange_; }
-  // What allowed this exchange is gone, as `why` says: what is not over at `deadline` is cut off. The first call
+  // What allowed this exchange is gone, as `why` says: what is not over at `deadline` is cut off. The earliest deadline
   // counts.
   void end_by(MonoTime deadline, Code why) noexcept;
 
@@ -66,6 +68,7 @@ class OriginExchange final : public ListNode {
     explicit End(OriginExchange& owner) noexcept : owner_(owner) {}
     void on_expired() override;
     Code why = Code::draining;
+    MonoTime at{};
 
    private:
     OriginExchange& owner_;

@@ -49,7 +49,8 @@ void begin_exchange(LoopContext& context, const http::Downstream& client, const 
                     http::Exchange& exchange) {
   exchange.started = context.loop.now();
   exchange.started_wall = context.wall();
-  exchange.secure = client.connection().secure();
+  exchange.connection = &client.connection();
+  exchange.secure = exchange.connection->secure();
   const IpAddress& peer = client.connection().peer.ip;
   exchange.client_address = http::effective_client(exchange.request.headers, peer, listener.trusted_proxies);
   const std::string_view given = exchange.request.headers.value(http::HeaderName::x_request_id);
@@ -87,6 +88,24 @@ Result<void> canonicalize_request(LoopContext& context, const Snapshot& snapshot
   Result<void> handshake = http::check_websocket_request(request);
   exchange.websocket = handshake.has_value();
   return handshake;
+}
+
+Result<void> check_authority(const http::ConnectionFacts& connection, const http::CanonicalTarget& target) {
+  if (!connection.tls || !connection.tls_context) return {};
+  if (connection.tls_context->select(target.host) == connection.tls->selection) return {};
+  return fail(Code::misdirected, Side::client);
+}
+
+bool redirect_to_https(const ListenerPlan& listener, http::Exchange& exchange) {
+  if (!listener.config->redirect_to_https) return false;
+  std::string location = "https://" + std::string(exchange.target.host);
+  if (const std::uint16_t port = *listener.config->redirect_to_https; port != 443)
+    location += ":" + std::to_string(port);
+  location += exchange.target.path_and_query(exchange.arena);
+  // 308 keeps the method and the body (RFC 9110 15.4.9).
+  exchange.local.status = 308;
+  exchange.local.headers.append("Location", exchange.arena.copy(location));
+  return true;
 }
 
 Result<void> check_method(const http::RequestHead& request) {

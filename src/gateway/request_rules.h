@@ -16,6 +16,14 @@ void begin_exchange(LoopContext& context, const http::Downstream& client, const 
 [[nodiscard]] Result<void> canonicalize_request(LoopContext& context, const Snapshot& snapshot,
                                                 const ListenerPlan& listener, http::Exchange& exchange);
 
+// RFC 9110 7.4: a request must not come over a connection that was made for another authority, if that one would have
+// been served otherwise (another certificate, another rule for client certificates). Error: misdirected.
+[[nodiscard]] Result<void> check_authority(const http::ConnectionFacts& connection,
+                                           const http::CanonicalTarget& target);
+
+// For a listener that only sends its clients to https: fills exchange.local and is true.
+[[nodiscard]] bool redirect_to_https(const ListenerPlan& listener, http::Exchange& exchange);
+
 // CONNECT and TRACE are refused whatever the route.
 [[nodiscard]] Result<void> check_method(const http::RequestHead& request);
 

@@ -1,5 +1,6 @@
 #include "gateway/response_rules.h"
 
+#include "gateway/grpc.h"
 #include "http/hop_by_hop.h"
 
 namespace postern::gateway {
@@ -7,7 +8,8 @@ namespace postern::gateway {
 void prepare_local_response(LoopContext& context, http::Exchange& exchange, http::ResponseHead& head) {
   http::LocalResponse& local = exchange.local;
   head.status = local.status;
-  head.framing = http::Framing::length;
+  // A gRPC status is a head alone; anything else says how long it is.
+  head.framing = is_grpc(exchange) && local.body.empty() ? http::Framing::none : http::Framing::length;
   head.content_length = local.body.size();
   head.headers.append(http::HeaderName::date, context.http_date());
   if (!local.content_type.empty()) head.headers.append(http::HeaderName::content_type, local.content_type);
@@ -39,7 +41,10 @@ void prepare_origin_response(LoopContext& context, const Snapshot& snapshot, con
   guard_reflection(context, origin, exchange.request_id, head.headers);
   if (!head.headers.find(http::HeaderName::date)) head.headers.append(http::HeaderName::date, context.http_date());
   // RFC 9110 7.6.3: by which version the response was received, under a pseudonym.
-  head.headers.append(http::HeaderName::via, head.version == http::Version::http_1_0 ? "1.0 postern" : "1.1 postern");
+  const std::string_view via = head.version == http::Version::http_1_0   ? "1.0 postern"
+                               : head.version == http::Version::http_1_1 ? "1.1 postern"
+                                                                         : "2 postern";
+  head.headers.append(http::HeaderName::via, via);
   head.headers.remove(http::HeaderName::x_request_id);
   head.headers.append(http::HeaderName::x_request_id, exchange.request_id);
 }

@@ -26,8 +26,8 @@ std::optional<std::string> read_config_text(const std::string& file, config::Dia
 }
 
 std::shared_ptr<const config::Config> load_config(const std::string& file, std::string_view text,
-                                                  const config::FileReader& secret_files, WallTime now,
-                                                  config::Diagnostics& diagnostics, config::ExpiredException expired) {
+                                                  const config::FileReader& files, WallTime now,
+                                                  config::Diagnostics& diagnostics, const LoadRules& rules) {
   const Result<config::Schema> schema = full_schema();
   if (!schema) {
     diagnostics.error(config::Problem::unreadable, config::Position{},
@@ -38,11 +38,13 @@ std::shared_ptr<const config::Config> load_config(const std::string& file, std::
   const config::LoadInput input{.file = file,
                                 .text = text,
                                 .schema = *schema,
-                                .secrets = {environment, secret_files},
+                                .secrets = {environment, files},
                                 .now = now,
                                 .paths = config::default_paths(environment, ::geteuid()),
                                 .authenticating_policies = policies::authenticating_policies(),
-                                .expired = expired};
+                                .expired = rules.expired,
+                                .outdated = rules.outdated,
+                                .in_force = rules.in_force};
   return config::load(input, diagnostics);
 }
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <map>
 
+#include "gateway/tls_plans.h"
+#include "identity/mtls/mtls.h"
 #include "identity/shared_secret/shared_secret.h"
 
 namespace postern::gateway {
@@ -22,19 +24,27 @@ http::ServerLimits server_limits(const config::Limits& limits) {
   return out;
 }
 
+http::h2::Limits http2_limits(const config::Limits& limits) {
+  http::h2::Limits out;
+  out.max_concurrent_streams = limits.max_concurrent_streams;
+  return out;
+}
+
 bool same_secret(const config::SharedSecretConfig& a, const config::SharedSecretConfig& b) {
   if (a.header != b.header || a.prefix != b.prefix || !a.value.equals(b.value)) return false;
   if (a.next.has_value() != b.next.has_value()) return false;
   return !a.next || (a.next->switch_at == b.next->switch_at && a.next->value.equals(b.next->value));
 }
 
-// True if a connection that was made under `a` may carry requests under `b`.
+// True if a connection that was made under `a` may carry requests under `b`, as far as the configuration says; what
+// TLS adds is in OriginTls::terms.
 bool same_identity(const config::OriginConfig& a, const config::OriginConfig& b) {
-  if (a.insecure.has_value() != b.insecure.has_value()) return false;
+  if (a.tls != b.tls || a.insecure.has_value() != b.insecure.has_value()) return false;
   return std::equal(a.identity.begin(), a.identity.end(), b.identity.begin(), b.identity.end(),
                     [](const config::IdentityUse& x, const config::IdentityUse& y) {
-                      return same_secret(std::get<config::SharedSecretConfig>(x.config),
-                                         std::get<config::SharedSecretConfig>(y.config));
+                      if (x.config.index() != y.config.index()) return false;
+                      const auto* const secret = std::get_if<config::SharedSecretConfig>(&x.config);
+                      return !secret || same_secret(*secret, std::get<config::SharedSecretConfig>(y.config));
                     });
 }
 
@@ -90,18 +100,32 @@ class Snapshot::Builder {
       }
       plan.address = *address;
       plan.limits = server_limits(listener.limits);
+      plan.http2 = http2_limits(listener.limits);
       for (const std::string& network : listener.trusted_proxies) {
         if (const auto cidr = Cidr::parse(network)) plan.trusted_proxies.add(*cidr);
       }
       plan.open_connections = std::make_shared<std::atomic<std::uint32_t>>(0);
       if (previous_) {
         for (const ListenerPlan& old : previous_->listeners) {
-          if (old.config->address.text == listener.address.text) plan.open_connections = old.open_connections;
+          if (old.config->address.text != listener.address.text) continue;
+          plan.open_connections = old.open_connections;
         }
       }
+      secure(plan, listener);
       plan.metrics = services_.metrics.listener(out_.series_, std::to_string(index++));
       out_.listeners.push_back(std::move(plan));
     }
+  }
+
+  void secure(ListenerPlan& plan, const config::ListenerConfig& listener) {
+    Result<ListenerTls> planned = plan_listener_tls(*out_.config, listener, services_.tickets, services_.loops);
+    if (!planned) return refuse_tls(listener.position, planned.error());
+    plan.tls = std::move(planned->contexts);
+    plan.trust = std::move(planned->trust);
+  }
+  void refuse_tls(config::Position position, const Error& error) {
+    diagnostics_.error(config::Problem::bad_value, position, "TLS cannot be set up: " + std::string(error.detail()),
+                       "see the certificates, keys and versions under `tls`, `trust` and `identity`");
   }
 
   static Result<SocketAddress> listen_address(const config::Address& address) {
@@ -117,15 +141,32 @@ class Snapshot::Builder {
       std::vector<std::unique_ptr<identity::IdentityMethod>> methods;
       methods.reserve(backend.identity.size());
       for (const config::IdentityUse& use : backend.identity) {
-        methods.push_back(std::visit(
-            [](const config::SharedSecretConfig& secret) -> std::unique_ptr<identity::IdentityMethod> {
-              return std::make_unique<identity::SharedSecret>(secret);
-            },
-            use.config));
+        if (const auto* const secret = std::get_if<config::SharedSecretConfig>(&use.config)) {
+          methods.push_back(std::make_unique<identity::SharedSecret>(*secret));
+        } else {
+          methods.push_back(std::make_unique<identity::Mtls>());
+        }
       }
-      auto [state, identity_since] = inherit_state(backend);
+      Result<OriginTls> planned = plan_origin_tls(backend, services_.managed);
+      if (!planned) {
+        refuse_tls(backend.position, planned.error());
+        continue;
+      }
+      Inherited inherited = inherit_state(backend, planned->terms);
+      if (!inherited.transports) {
+        Result<std::shared_ptr<const origins::Transports>> made = make_transports(backend, *planned);
+        if (!made) {
+          refuse_tls(backend.position, made.error());
+          continue;
+        }
+        inherited.transports = std::move(*made);
+      }
       plan.origin = std::make_unique<origins::Origin>(backend, std::move(methods), std::vector<std::string_view>{},
-                                                      std::move(state), identity_since);
+                                                      std::move(inherited.state), inherited.generation,
+                                                      std::move(inherited.transports));
+      plan.tls_terms = std::move(planned->terms);
+      plan.certificate = std::move(planned->certificate);
+      if (plan.certificate) plan.origin->certificate_ends = plan.certificate->leaf().not_after();
       for (const auto& method : plan.origin->identity) {
         for (const std::string_view secret : method->secrets()) plan.origin->secrets.push_back(secret);
         for (const std::string_view header : method->headers()) reserve(*plan.origin, header);
@@ -144,28 +185,35 @@ class Snapshot::Builder {
     if (!http::is_alias_of(header, "authorization")) out_.reserved.add(header);
   }
 
+  struct Inherited {
+    std::shared_ptr<origins::OriginState> state;
+    std::uint64_t generation = 0;
+    std::shared_ptr<const origins::Transports> transports;  // nullptr: to be made
+  };
   // What the origin of that name has learned before, and its endpoints as far as they are known. Its connections go on
-  // only if the origin knows the gateway by the same identity as before.
-  std::pair<std::shared_ptr<origins::OriginState>, std::uint64_t> inherit_state(const config::OriginConfig& backend) {
+  // only if the trust is the same, and the identity by which the origin knows the gateway.
+  Inherited inherit_state(const config::OriginConfig& backend, const std::string& terms) {
     const std::uint32_t percent = backend.retries.budget_percent;
     if (previous_) {
       for (const OriginPlan& old : previous_->origins) {
         const origins::Origin& before = *old.origin;
         if (before.config.name != backend.name) continue;
-        const bool same = same_identity(before.config, backend);
-        if (same && same_endpoints(before.config, backend) && before.state->budget().percent() == percent) {
-          return {before.state, before.generation};
+        const bool same = same_identity(before.config, backend) && old.tls_terms == terms;
+        const bool same_hosts = same_endpoints(before.config, backend);
+        auto transports = same && same_hosts ? before.transports : nullptr;
+        if (same && same_hosts && before.state->budget().percent() == percent) {
+          return {before.state, before.generation, std::move(transports)};
         }
         // A state of its own: requests that began before stay with the endpoints they were configured for.
         const auto connections = same ? origins::Connections::keep : origins::Connections::renew;
         auto state = origins::OriginState::next(*before.state, percent, connections);
         state->publish(origins::known_endpoints(backend, *state->endpoints()));
-        return {std::move(state), same ? before.generation : out_.generation};
+        return {std::move(state), same ? before.generation : out_.generation, std::move(transports)};
       }
     }
     auto state = std::make_shared<origins::OriginState>(percent);
     state->publish(origins::known_endpoints(backend, {}));
-    return {std::move(state), out_.generation};
+    return {std::move(state), out_.generation, nullptr};
   }
 
   // One object per use in the configuration, however many routes inherit it: a rate limit on the gateway is one limit.

@@ -10,7 +10,9 @@
 
 #include "config/config.h"
 #include "config/diagnostics.h"
+#include "gateway/managed_certificates.h"
 #include "http/connection/server_connection.h"
+#include "http/h2/limits.h"
 #include "http/hop_by_hop.h"
 #include "observe/gateway_metrics.h"
 #include "origins/origin.h"
@@ -38,12 +40,17 @@ struct RoutePlan {
 struct OriginPlan {
   std::unique_ptr<origins::Origin> origin;
   observe::OriginMetrics metrics;
+  std::string tls_terms;                                 // what its connections are made under
+  std::shared_ptr<const tls::CertifiedKey> certificate;  // that it is shown; nullptr: none
 };
 
 struct ListenerPlan {
   const config::ListenerConfig* config = nullptr;
   SocketAddress address;
   http::ServerLimits limits;
+  http::h2::Limits http2;
+  std::vector<std::shared_ptr<const tls::ServerContext>> tls;  // one per loop; none: in clear
+  std::string trust;  // what connections were made under: they go on only while this is the same
   std::shared_ptr<std::atomic<std::uint32_t>> open_connections;  // all loops; survives reloads
   CidrSet trusted_proxies;
   observe::ListenerMetrics metrics;
@@ -57,6 +64,9 @@ class Snapshot {
     observe::GatewayMetrics& metrics;
     observe::MetricRegistry& registry;
     std::size_t loop_buffer_memory = ~std::size_t{0};  // see BufferPool::set_limit()
+    unsigned loops = 1;
+    std::shared_ptr<tls::TicketKeys> tickets = nullptr;      // nullptr: sessions are not resumed
+    const ManagedCertificates* managed = nullptr;  // nullptr: none is configured
   };
 
   // nullptr if diagnostics has errors afterwards. `previous` gives origins their state (endpoints, health).

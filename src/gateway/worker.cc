@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <latch>
+#include <optional>
 
 #include "gateway/fail.h"
 #include "gateway/handle_request.h"
+#include "http/connection/server_connection.h"
+#include "http/h2/server_session.h"
 #include "http/proxy_protocol.h"
 
 namespace postern::gateway {
@@ -27,6 +30,7 @@ class Worker::Port final : public AcceptHandler {
   void open();
   void close() noexcept { acceptor_.reset(); }
   void drain() noexcept;
+  void drain_clients() noexcept;
 
   [[nodiscard]] const std::string& text() const noexcept { return text_; }
   [[nodiscard]] const ListenerPlan& plan() const noexcept { return *live_.plan; }
@@ -52,6 +56,7 @@ class Worker::Port final : public AcceptHandler {
   bool open_ = false;
   std::vector<Early> early_;   // connected between listen() and open()
   http::ServerLimits limits_;  // a copy at a stable place: connections refer to it across reloads
+  http::h2::Limits http2_limits_;
   std::unique_ptr<Acceptor> acceptor_;
   IntrusiveList<ClientLink> clients_;
   std::int64_t client_count_ = 0;
@@ -59,13 +64,19 @@ class Worker::Port final : public AcceptHandler {
 
 // A connection and the coroutine that serves it. Owned by its port's list; destroyed by the loop at the end of the turn
 // in which the coroutine ended or the peer reset the connection.
-class Worker::Client final : public ClientLink, Loop::Deferred, http::ServerConnection::Owner, http::RequestHandler {
+class Worker::Client final : public ClientLink,
+                             Loop::Deferred,
+                             http::ServerConnection::Owner,
+                             Stream::AbortListener,
+                             http::RequestHandler {
  public:
   Client(Port& port, std::unique_ptr<Stream> stream, const PeerAddress& peer)
       : port_(port),
         open_(port.plan().open_connections),  // already counted there
-        connection_(port.worker_.loop_, port.worker_.context_.buffers, std::move(stream), peer, port.limits_, *this),
+        stream_(std::move(stream)),
         task_(port.worker_) {
+    facts_.peer = peer;
+    stream_->set_abort_listener(this);
     port_.worker_.connections_.fetch_add(1, std::memory_order_relaxed);
     ++port_.client_count_;
     port_.worker_.context_.metrics.add(port_.plan().metrics.accepted);
@@ -76,41 +87,53 @@ class Worker::Client final : public ClientLink, Loop::Deferred, http::ServerConn
     --port_.client_count_;
     open_->fetch_sub(1, std::memory_order_relaxed);
     port_.worker_.context_.metrics.add(port_.plan().metrics.open, -1);
+    if (stream_) stream_->set_abort_listener(nullptr);
   }
 
   void start() { task_.spawn(run()); }
-  void drain() noexcept { connection_.drain(); }
+  void drain() noexcept {
+    draining_ = true;
+    if (http1_) http1_->drain();
+    if (http2_) http2_->drain();
+  }
 
  private:
   // Retires whatever happens: an exception is a bug, but it must not leave a connection that nobody serves.
   Task<void> run() {
     try {
-      bool ready = true;
-      if (port_.plan().config->proxy_protocol == config::ProxyProtocol::v2) {
-        ready = co_await read_proxy_header();
-      }
-      if (ready) co_await connection_.serve(*this);
+      co_await serve();
     } catch (...) {
-      connection_.raw_stream().reset_on_close();
+      if (stream_) stream_->reset_on_close();
+      if (http1_) http1_->raw_stream().reset_on_close();
+      if (http2_) http2_->reset_on_close();
       port_.worker_.on_task_exception(std::current_exception());
     }
     retire();
   }
 
-  Task<bool> read_proxy_header();
+  Task<void> serve();
+  Task<bool> read_proxy_header(Buffer& input);
+  Task<bool> secure(Buffer& input);
+  Task<bool> begins_http2(Buffer& input);
+  Task<IoStatus> read_more(Buffer& input, Deadline& deadline);
 
-  Task<http::AfterResponse> handle(http::ServerConnection& client) override {
+  Task<http::AfterResponse> handle(http::Downstream& client) override {
     return handle_request(port_.worker_.context_, client, port_.live());
   }
 
   void on_connection_aborted(http::ServerConnection& /*connection*/) override { retire(); }
+  void on_abort() override { retire(); }
   void retire() noexcept { port_.worker_.loop_.defer(*this); }
   void run_deferred() override { const std::unique_ptr<Client> owned(this); }
 
   Port& port_;
   const std::shared_ptr<std::atomic<std::uint32_t>> open_;
-  http::ServerConnection connection_;
-  TaskSet task_;
+  http::ConnectionFacts facts_;
+  std::unique_ptr<Stream> stream_;  // until it is known which HTTP it carries
+  std::optional<http::ServerConnection> http1_;
+  std::unique_ptr<http::h2::ServerSession> http2_;
+  bool draining_ = false;
+  TaskSet task_;  // last: it uses all of the above
 };
 
 struct Worker::Change {
@@ -136,17 +159,25 @@ Result<void> Worker::Port::listen(const SocketAddress& address, Network::Share s
 }
 
 void Worker::Port::configure(std::shared_ptr<const Snapshot> snapshot, const ListenerPlan& plan) {
+  const bool other_trust = live_.plan && live_.plan->trust != plan.trust;
   // The listener may have another position now, which is its name in the metrics.
   if (live_.plan) worker_.context_.metrics.add(live_.plan->metrics.open, -client_count_);
   worker_.context_.metrics.add(plan.metrics.open, client_count_);
   live_ = {std::move(snapshot), &plan};
   limits_ = plan.limits;
+  http2_limits_ = plan.http2;
+  // A connection that was made under another trust carries what it has, and nothing new.
+  if (other_trust) drain_clients();
 }
 
 void Worker::Port::drain() noexcept {
   // Whoever has connected by now expects an answer; the kernel would reset them together with the acceptor.
   if (acceptor_) acceptor_->accept_pending();
   acceptor_.reset();
+  drain_clients();
+}
+
+void Worker::Port::drain_clients() noexcept {
   for (ClientLink* link = clients_.front(); link;) {
     ClientLink* const next = clients_.after(*link);
     static_cast<Client&>(*link).drain();
@@ -183,54 +214,131 @@ void Worker::Port::serve(std::unique_ptr<Stream> stream, const PeerAddress& peer
 }
 
 void Worker::Port::refuse(Stream& stream) {
+  worker_.context_.metrics.add(worker_.context_.metric_families.error(Code::too_many_connections, Side::gateway));
+  // A client that expects TLS could not read it.
+  if (!plan().tls.empty()) return;
   std::array<char, http::RequestIdGenerator::kSize> id{};
   worker_.context_.request_ids.next(id);
   const std::string refusal =
       raw_problem_response(Error(Code::too_many_connections, Side::gateway), {id.data(), id.size()});
   iovec part{const_cast<char*>(refusal.data()), refusal.size()};  // NOLINT: written from, not to
   static_cast<void>(stream.try_write({&part, 1}));
-  worker_.context_.metrics.add(worker_.context_.metric_families.error(Code::too_many_connections, Side::gateway));
 }
 
-Task<bool> Worker::Client::read_proxy_header() {
-  Stream& stream = connection_.raw_stream();
-  Buffer& input = connection_.input();
+// From the first byte to the HTTP that the client speaks: PROXY header, TLS, the version.
+Task<void> Worker::Client::serve() {
+  Worker& worker = port_.worker_;
+  Buffer input(worker.context_.buffers);
+  if (port_.plan().config->proxy_protocol == config::ProxyProtocol::v2) {
+    const bool said = co_await read_proxy_header(input);
+    if (!said) co_return;
+  }
+  bool http2 = false;
+  if (!port_.plan().tls.empty()) {
+    const bool secured = co_await secure(input);
+    if (!secured) co_return;
+    http2 = facts_.tls->alpn == tls::Alpn::h2;
+  } else if (port_.plan().config->http2 == config::ListenerHttp2::h2c) {
+    http2 = co_await begins_http2(input);
+  }
+  const std::string early(input.view());
+  input.release();
+  stream_->set_abort_listener(nullptr);
+  if (http2) {
+    const http::h2::ServerSession::Services services{worker.loop_, worker.context_.buffers, worker, *this};
+    http2_ = std::make_unique<http::h2::ServerSession>(services, std::move(stream_), facts_, port_.limits_,
+                                                       port_.http2_limits_);
+    if (draining_) http2_->drain();
+    co_await http2_->serve(early);
+    co_return;
+  }
+  http1_.emplace(worker.loop_, worker.context_.buffers, std::move(stream_), facts_, port_.limits_,
+                 static_cast<http::ServerConnection::Owner&>(*this));
+  http1_->input().append(early);
+  if (draining_) http1_->drain();
+  co_await http1_->serve(*this);
+}
+
+// Not for long: what comes is small, and nobody has said who he is.
+Task<IoStatus> Worker::Client::read_more(Buffer& input, Deadline& deadline) {
+  for (;;) {
+    const IoResult read = stream_->try_read(input.writable(256));
+    if (read.status == IoStatus::ok) input.commit(read.bytes);
+    if (read.status != IoStatus::would_block) co_return read.status;
+    const Wake wake = co_await stream_->readable();
+    if (wake != Wake::ready || deadline.expired()) co_return IoStatus::eof;
+  }
+}
+
+Task<bool> Worker::Client::read_proxy_header(Buffer& input) {
+  LoopContext& context = port_.worker_.context_;
   // Only who is trusted may say where a connection comes from.
-  if (!port_.plan().trusted_proxies.contains(connection_.peer().ip)) co_return false;
-  connection_.deadline().set_after(port_.limits().header_timeout);
+  if (!port_.plan().trusted_proxies.contains(facts_.peer.ip)) co_return false;
+  Deadline deadline(context.loop, *stream_);
+  deadline.set_after(port_.limits().header_timeout);
   for (;;) {
     if (!input.empty()) {
       http::ProxyHeader header;
       const Result<http::ProxyParse> parsed = http::parse_proxy_header(input.view(), header);
       if (!parsed) {
         // Not HTTP yet, so there is nothing to answer in: closed, counted and said.
-        LoopContext& context = port_.worker_.context_;
         context.metrics.add(context.metric_families.error(parsed.error()));
         context.log.warning("a PROXY header cannot be read", {observe::LogField::name("listener", port_.text()),
                                                               observe::LogField::error(parsed.error())});
         co_return false;
       }
       if (*parsed == http::ProxyParse::done) {
-        if (header.source) connection_.set_peer({header.source->ip, header.source->port});
+        if (header.source) facts_.peer = {header.source->ip, header.source->port};
         input.consume(header.size);
-        connection_.deadline().clear();
         co_return true;
       }
     }
-    const IoResult read = stream.try_read(input.writable(256));
-    if (read.status == IoStatus::ok) {
-      input.commit(read.bytes);
-    } else if (read.status == IoStatus::would_block) {
-      const Wake wake = co_await stream.readable();
-      if (wake != Wake::ready) co_return false;
-    } else {
-      co_return false;
-    }
+    const IoStatus read = co_await read_more(input, deadline);
+    if (read != IoStatus::ok) co_return false;
+  }
+}
+
+// A handshake that fails is the client's affair: counted, but not worth a line each, which anybody could cause.
+Task<bool> Worker::Client::secure(Buffer& input) {
+  Worker& worker = port_.worker_;
+  const auto& contexts = port_.plan().tls;
+  std::string early(input.view());
+  input.release();
+  facts_.tls_context = contexts[worker.index_ % contexts.size()];
+  stream_->set_abort_listener(nullptr);
+  std::unique_ptr<tls::TlsStream> secured = tls::ServerContext::accept(
+      facts_.tls_context, worker.loop_, worker.context_.buffers, std::move(stream_), std::move(early));
+  tls::TlsStream& tls = *secured;
+  stream_ = std::move(secured);
+  stream_->set_abort_listener(this);
+  const Result<void> shaken = co_await tls.handshake(worker.loop_.now() + port_.limits().header_timeout);
+  if (!shaken) {
+    worker.context_.metrics.add(worker.context_.metric_families.error(shaken.error()));
+    co_return false;
+  }
+  facts_.tls = &tls.info();
+  worker.context_.metrics.add(port_.plan().metrics.handshake(tls.info().resumed));
+  co_return true;
+}
+
+// RFC 9113 3.3: in clear, a client that knows says so with the first bytes.
+Task<bool> Worker::Client::begins_http2(Buffer& input) {
+  Deadline deadline(port_.worker_.loop_, *stream_);
+  deadline.set_after(port_.limits().idle_timeout);
+  for (;;) {
+    const std::string_view got = input.view();
+    if (!http::h2::kPreface.starts_with(got.substr(0, http::h2::kPreface.size()))) co_return false;
+    if (got.size() >= http::h2::kPreface.size()) co_return true;
+    if (!got.empty()) deadline.set_after(port_.limits().header_timeout);
+    const IoStatus read = co_await read_more(input, deadline);
+    // What there is may still be answered as HTTP/1.
+    if (read != IoStatus::ok) co_return false;
   }
 }
 
 Worker::Worker(const Options& options)
     : network_(options.network),
+      index_(options.index),
       loop_(options.clock),
       context_(loop_, options.network, *this, options.metric_families, options.metrics, options.access_log, options.log,
                options.entropy),
@@ -286,6 +394,7 @@ void Worker::commit() {
     if (!kept) port->drain();
   }
   context_.adopt(prepared->snapshot);
+  old_exchanges_.store(context_.old_exchanges(), std::memory_order_relaxed);
   generation_.store(prepared->snapshot->generation, std::memory_order_relaxed);
   for (Change& change : prepared->changes) {
     if (change.existing) {
@@ -344,6 +453,7 @@ Task<void> Worker::review_exchanges() {
   for (;;) {
     co_await loop_.sleep_for(kReviewInterval);
     context_.review_exchanges();
+    old_exchanges_.store(context_.old_exchanges(), std::memory_order_relaxed);
   }
 }
 

@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "gateway/loop_context.h"
-#include "http/connection/server_connection.h"
 #include "platform/network.h"
 
 namespace postern::gateway {
@@ -24,6 +23,7 @@ class Worker final : public TaskSet::ErrorHandler {
     observe::AccessLog* access_log;
     observe::Log& log;
     const Entropy& entropy;
+    unsigned index = 0;  // which of the loops this is
   };
 
   // The first worker finds out whether an address is free, and has the Unix sockets: SO_REUSEPORT is for TCP.
@@ -52,6 +52,8 @@ class Worker final : public TaskSet::ErrorHandler {
   [[nodiscard]] std::size_t connections() const noexcept { return connections_.load(std::memory_order_relaxed); }
   // Of the configuration this loop works with; any thread.
   [[nodiscard]] std::uint64_t generation() const noexcept { return generation_.load(std::memory_order_relaxed); }
+  // Requests under a trust or identity that is no longer in force, as of the last second; any thread.
+  [[nodiscard]] std::size_t old_exchanges() const noexcept { return old_exchanges_.load(std::memory_order_relaxed); }
   // For tests, which turn the loop themselves instead of calling start().
   [[nodiscard]] Loop& loop() noexcept { return loop_; }
   [[nodiscard]] LoopContext& context() noexcept { return context_; }
@@ -69,10 +71,12 @@ class Worker final : public TaskSet::ErrorHandler {
   [[nodiscard]] bool has_port(std::uint16_t number) const;
 
   Network& network_;
+  const unsigned index_;
   Loop loop_;
   LoopContext context_;
   std::atomic<std::size_t> connections_{0};
   std::atomic<std::uint64_t> generation_{0};
+  std::atomic<std::size_t> old_exchanges_{0};
   std::vector<std::unique_ptr<Port>> ports_;
   std::unique_ptr<Prepared> prepared_;
   TaskSet background_;

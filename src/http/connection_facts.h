@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "platform/clock.h"
 #include "platform/network.h"
+#include "tls/server_context.h"
 #include "tls/tls_stream.h"
 
 namespace postern::http {
@@ -53,8 +55,9 @@ class ClientVerdicts {
 };
 
 struct ConnectionFacts {
-  PeerAddress peer;                     // or what a PROXY header said
-  const tls::Handshake* tls = nullptr;  // nullptr: in clear. Lives as long as the connection
+  PeerAddress peer;                                            // or what a PROXY header said
+  const tls::Handshake* tls = nullptr;                         // nullptr: in clear. Lives as long as the connection
+  std::shared_ptr<const tls::ServerContext> tls_context = {};  // under which the connection was made
   // Remembered for later requests; not a fact, so it may change while everything else is const.
   mutable ClientVerdicts verdicts = {};
   [[nodiscard]] bool secure() const noexcept { return tls != nullptr; }

@@ -15,6 +15,7 @@ constexpr std::size_t kMaxHost = 255;
 constexpr std::size_t kMaxPath = 2048;
 constexpr std::size_t kMaxQuery = 1024;
 constexpr std::size_t kMaxProtocol = 16;
+constexpr std::size_t kMaxCertificate = 32;
 constexpr std::size_t kMaxName = 256;  // route, consumer, origin: from the configuration or the store
 constexpr std::size_t kMaxErrorCode = 16;
 constexpr std::size_t kMaxErrorDetail = 200;
@@ -27,8 +28,8 @@ constexpr std::size_t kMaxFlag = 16;
 constexpr std::size_t kFixedBytes = 1024;
 constexpr std::size_t kMaxLine =
     kFixedBytes +
-    kEscapeGrowth * (kMaxRequestId + kMaxClient + kMaxMethod + kMaxHost + kMaxPath + kMaxQuery + kMaxProtocol +
-                     3 * kMaxName + kMaxErrorCode + kMaxErrorDetail + kMaxUserAgent + kMaxReferer);
+    kEscapeGrowth * (kMaxRequestId + kMaxClient + kMaxMethod + kMaxHost + kMaxPath + kMaxQuery + 2 * kMaxProtocol +
+                     kMaxCertificate + 3 * kMaxName + kMaxErrorCode + kMaxErrorDetail + kMaxUserAgent + kMaxReferer);
 static_assert(kMaxLine <= Block::kBytes);
 
 constexpr std::string_view kEllipsis = "\xE2\x80\xA6";  // the only bytes over 0x7F in a line, and they are ours
@@ -40,7 +41,8 @@ std::size_t bound(const AccessRecord& record) noexcept {
   const std::size_t text = clipped(record.request_id, kMaxRequestId) + clipped(record.client, kMaxClient) +
                            clipped(record.method, kMaxMethod) + clipped(record.host, kMaxHost) +
                            clipped(record.path, kMaxPath) + clipped(record.query, kMaxQuery) +
-                           clipped(record.protocol, kMaxProtocol) + clipped(record.route, kMaxName) +
+                           clipped(record.protocol, kMaxProtocol) + clipped(record.tls, kMaxProtocol) +
+                           clipped(record.origin_certificate, kMaxCertificate) + clipped(record.route, kMaxName) +
                            clipped(record.consumer, kMaxName) + clipped(record.origin, kMaxName) +
                            clipped(record.error_code, kMaxErrorCode) + clipped(record.error_detail, kMaxErrorDetail) +
                            clipped(record.user_agent, kMaxUserAgent) + clipped(record.referer, kMaxReferer);
@@ -84,6 +86,7 @@ char* put_origin(char* out, const AccessRecord& record) noexcept {
   out = put_number(out, ",\"attempts\":", record.attempts);
   if (record.connect >= Duration::zero()) out = put_milliseconds(put(out, ",\"connect_ms\":"), record.connect);
   if (record.first_byte >= Duration::zero()) out = put_milliseconds(put(out, ",\"first_byte_ms\":"), record.first_byte);
+  out = put_field(out, ",\"origin_certificate\":\"", record.origin_certificate, kMaxCertificate);
   return out;
 }
 
@@ -198,7 +201,9 @@ void LoopAccessLog::append(const AccessRecord& record) noexcept {
     *out++ = '"';
   }
   out = put_text(put(out, ",\"protocol\":\""), record.protocol, kMaxProtocol);
-  out = put_number(out, "\",\"status\":", static_cast<std::uint64_t>(std::max(record.status, 0)));
+  *out++ = '"';
+  out = put_field(out, ",\"tls\":\"", record.tls, kMaxProtocol);
+  out = put_number(out, ",\"status\":", static_cast<std::uint64_t>(std::max(record.status, 0)));
   out = put_field(out, ",\"route\":\"", record.route, kMaxName);
   out = put_field(out, ",\"consumer\":\"", record.consumer, kMaxName);
   out = put_origin(out, record);

@@ -6,9 +6,9 @@
 // fragment and user information always. No header but User-Agent and Referer, and no body, is ever written.
 //
 // Fields, in this order; those in brackets are missing when there is nothing to say:
-//   time request_id client method [host] [path] [query] protocol status [route] [consumer] [origin endpoint attempts
-//   connect_ms first_byte_ms] duration_ms bytes_in bytes_out [error_code error_side [error_detail]]
-//   [user_agent] [referer]
+//   time request_id client method [host] [path] [query] protocol [tls] status [route] [consumer] [origin endpoint
+//   attempts connect_ms first_byte_ms origin_certificate] duration_ms bytes_in bytes_out [error_code error_side
+//   [error_detail]] [user_agent] [referer]
 #pragma once
 
 #include <cstddef>
@@ -39,6 +39,7 @@ struct AccessRecord {
   std::string_view path;      // canonical, without query
   std::string_view query;     // raw, without '?'
   std::string_view protocol;  // "HTTP/1.1"
+  std::string_view tls;       // "TLSv1.3"; empty: in clear
   int status = 0;             // sent to the client; 0: none
   std::string_view route;
   std::string_view consumer;  // id, not name
@@ -47,10 +48,13 @@ struct AccessRecord {
   std::uint32_t attempts = 0;
   Duration connect = kNotMeasured;     // of the last attempt; kNotMeasured if the connection came from the pool
   Duration first_byte = kNotMeasured;  // from the last attempt's request sent to its response head
-  Duration duration{};                 // from complete head to last byte
-  std::uint64_t bytes_in = 0;          // body bytes from the client
-  std::uint64_t bytes_out = 0;         // body bytes to the client
-  std::string_view error_code;         // CodeInfo::id; the next two only with it
+  // Whether the origin has seen the gateway's certificate: "presented", "requested_not_presented", "not_requested";
+  // empty without TLS.
+  std::string_view origin_certificate;
+  Duration duration{};          // from complete head to last byte
+  std::uint64_t bytes_in = 0;   // body bytes from the client
+  std::uint64_t bytes_out = 0;  // body bytes to the client
+  std::string_view error_code;  // CodeInfo::id; the next two only with it
   Side error_side = Side::gateway;
   std::string_view error_detail;  // Error::detail(): what the answer may not say
   std::string_view user_agent;

@@ -60,6 +60,7 @@ OriginOutcome origin_outcome(Code code) noexcept {
     case Code::origin_overloaded:
     case Code::insecure_expired:
     case Code::identity_unavailable: return OriginOutcome::unavailable;
+    case Code::origin_tls_failed: return OriginOutcome::connect_failed;
     default: return OriginOutcome::cancelled;
   }
 }
@@ -120,6 +121,27 @@ GatewayMetrics::GatewayMetrics(MetricRegistry& registry, WallTime started)
       connections_total_(registry.declare(
           MetricKind::counter,
           {.name = "postern_connections_total", .help = "Client connections accepted.", .labels = {"listener"}})),
+      handshakes_(registry.declare(MetricKind::counter,
+                                   {.name = "postern_tls_handshakes_total",
+                                    .help = "TLS handshakes of clients that ended well. Others count as PST-R020.",
+                                    .labels = {"listener"},
+                                    .row_label = "kind",
+                                    .row_values = {"full", "resumed"},
+                                    .when_zero = WhenZero::hide})),
+      client_certificates_(registry.declare(
+          MetricKind::counter,
+          {.name = "postern_origin_client_certificate_total",
+           .help =
+               "Attempts over TLS, by what became of the gateway's certificate: not_requested means that the origin "
+               "does not ask who comes.",
+           .labels = {"origin"},
+           .row_label = "state",
+           .row_values = {"not_requested", "requested_not_presented", "presented"},
+           .when_zero = WhenZero::hide})),
+      certificate_days_left_(
+          registry.declare(MetricKind::gauge, {.name = "postern_certificate_days_left",
+                                               .help = "Whole days until a certificate expires; negative once it has.",
+                                               .labels = {"where"}})),
       store_available_(registry.declare(
           MetricKind::gauge,
           {.name = "postern_store_available",
@@ -171,6 +193,7 @@ OriginMetrics GatewayMetrics::origin(SeriesSet& set, std::string_view name, std:
                         .duration = set.histogram(origin_duration_, {&name, 1}),
                         .retries = set.counter(retries_, {&name, 1}),
                         .reflections = set.counter(reflections_, {&name, 1}),
+                        .client_certificate = set.counter_row(client_certificates_, {&name, 1}),
                         .endpoint_healthy = {}};
   for (std::size_t i = 0; i < endpoints; ++i) {
     const std::string index = std::to_string(i);
@@ -185,7 +208,9 @@ PolicyMetrics GatewayMetrics::policy(SeriesSet& set, std::string_view name) cons
 }
 
 ListenerMetrics GatewayMetrics::listener(SeriesSet& set, std::string_view name) const {
-  return {.open = set.gauge(connections_, {&name, 1}), .accepted = set.counter(connections_total_, {&name, 1})};
+  return {.open = set.gauge(connections_, {&name, 1}),
+          .accepted = set.counter(connections_total_, {&name, 1}),
+          .handshakes = set.counter_row(handshakes_, {&name, 1})};
 }
 
 void GatewayMetrics::reloaded(ReloadOutcome outcome) const noexcept {

@@ -59,6 +59,7 @@ struct OriginMetrics {
   Histogram duration;  // of an attempt, from its start to the end of the response head
   Counter retries;
   Counter reflections;
+  CounterRow client_certificate;        // attempts over TLS, in the order of tls::ClientCertificate
   std::vector<Gauge> endpoint_healthy;  // by endpoint index: 1 or 0, set by MetricRegistry::set
   [[nodiscard]] Counter outcome(OriginOutcome value) const noexcept {
     return requests.at(static_cast<std::size_t>(value));
@@ -73,6 +74,8 @@ struct PolicyMetrics {
 struct ListenerMetrics {
   Gauge open;
   Counter accepted;
+  CounterRow handshakes;  // of TLS that ended well; the others are errors
+  [[nodiscard]] Counter handshake(bool resumed) const noexcept { return handshakes.at(resumed ? 1 : 0); }
 };
 
 // Immutable after construction, apart from what the registry counts: any thread.
@@ -89,6 +92,10 @@ class GatewayMetrics final {
   [[nodiscard]] OriginMetrics origin(SeriesSet& set, std::string_view name, std::size_t endpoints) const;
   [[nodiscard]] PolicyMetrics policy(SeriesSet& set, std::string_view name) const;
   [[nodiscard]] ListenerMetrics listener(SeriesSet& set, std::string_view name) const;
+  // Whole days until a certificate expires, negative afterwards; `where` is its place in the configuration.
+  [[nodiscard]] Gauge certificate_days_left(SeriesSet& set, std::string_view where) const {
+    return set.gauge(certificate_days_left_, {&where, 1});
+  }
   // While a key store is open: 1 or 0, set by MetricRegistry::set.
   [[nodiscard]] Gauge store_available(SeriesSet& set) const { return set.gauge(store_available_, {}); }
 
@@ -117,7 +124,8 @@ class GatewayMetrics final {
   FamilyId requests_, request_duration_;
   FamilyId origin_requests_, origin_duration_, endpoint_healthy_, retries_, reflections_;
   FamilyId policy_refusals_;
-  FamilyId connections_, connections_total_;
+  FamilyId connections_, connections_total_, handshakes_;
+  FamilyId client_certificates_, certificate_days_left_;
   FamilyId store_available_;
   SeriesSet own_;
   CounterRow errors_[3];

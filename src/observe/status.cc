@@ -47,7 +47,7 @@ void text_if(JsonBuilder& json, std::string_view key, std::string_view value) {
 void origins_json(JsonBuilder& json, const Status& status, Audience audience) {
   json.begin_array("origins");
   for (const OriginStatus& origin : status.origins) {
-    json.begin_object().text("name", origin.name).begin_array("endpoints");
+    json.begin_object().text("name", origin.name).number("generation", origin.generation).begin_array("endpoints");
     for (const EndpointStatus& endpoint : origin.endpoints) {
       json.begin_object();
       if (audience == Audience::admin) json.text("address", endpoint.address);
@@ -65,6 +65,7 @@ void gateway_json(JsonBuilder& json, const Status& status, Audience audience) {
   json.begin_array("loops");
   for (const LoopStatus& loop : status.loops) {
     json.begin_object().number("generation", loop.generation).number("connections", loop.connections);
+    json.number("draining", loop.draining);
     json.end_object();
   }
   json.end_array().begin_array("listeners");
@@ -100,6 +101,13 @@ void trust_json(JsonBuilder& json, const Status& status, Audience audience) {
     time_if(json, "switch_at", credential.switch_at);
     time_if(json, "expires", credential.expires);
     json.end_object();
+  }
+  json.end_array().begin_array("certificates");
+  for (const CertificateStatus& certificate : status.certificates) {
+    json.begin_object().text("where", certificate.where);
+    if (audience == Audience::admin) json.text("subject", certificate.subject);
+    json.text("fingerprint", certificate.fingerprint).time("not_after", certificate.not_after);
+    json.text("state", certificate.not_after > status.now ? "in_force" : "expired").end_object();
   }
   json.end_array();
 }
@@ -153,7 +161,9 @@ void gateway_text(std::string& out, const Status& status, Audience audience) {
   for (std::size_t i = 0; i < status.loops.size(); ++i) {
     const LoopStatus& loop = status.loops[i];
     out += "loop " + std::to_string(i) + ": generation " + std::to_string(loop.generation) + ", " +
-           std::to_string(loop.connections) + " connections\n";
+           std::to_string(loop.connections) + " connections";
+    if (loop.draining != 0) out += ", " + std::to_string(loop.draining) + " requests of an older generation";
+    out += '\n';
   }
   for (std::size_t i = 0; i < status.listeners.size(); ++i) {
     const ListenerStatus& listener = status.listeners[i];
@@ -169,7 +179,7 @@ void gateway_text(std::string& out, const Status& status, Audience audience) {
 
 void origins_text(std::string& out, const Status& status, Audience audience) {
   for (const OriginStatus& origin : status.origins) {
-    out += "origin " + shown(origin.name) + ":\n";
+    out += "origin " + shown(origin.name) + ": generation " + std::to_string(origin.generation) + '\n';
     for (std::size_t i = 0; i < origin.endpoints.size(); ++i) {
       const EndpointStatus& endpoint = origin.endpoints[i];
       out += "  endpoint " + std::to_string(i);
@@ -196,6 +206,12 @@ void trust_text(std::string& out, const Status& status, Audience audience) {
     if (credential.expires) out += " expires " + when_text(*credential.expires, status.now);
     if (!credential.switch_at && !credential.expires) out += " no end";
     out += '\n';
+  }
+  for (const CertificateStatus& certificate : status.certificates) {
+    out += "certificate " + shown(certificate.where);
+    if (audience == Audience::admin) out += " " + shown(certificate.subject);
+    out += certificate.not_after > status.now ? ": until " : ": EXPIRED ";
+    out += when_text(certificate.not_after, status.now) + '\n';
   }
   for (const InsecureStatus& insecure : status.insecure) {
     out += "INSECURE " + shown(insecure.where) + (insecure.until > status.now ? " until " : " EXPIRED ") +

@@ -20,6 +20,7 @@ enum class Audience : std::uint8_t { admin, observe };
 struct LoopStatus {
   std::uint64_t generation = 0;  // of the configuration this loop works with
   std::uint64_t connections = 0;
+  std::uint64_t draining = 0;  // requests that go on under a trust or identity which is no longer in force
 };
 
 struct ListenerStatus {
@@ -46,6 +47,7 @@ struct EndpointStatus {
 struct OriginStatus {
   std::string name;
   std::vector<EndpointStatus> endpoints;
+  std::uint64_t generation = 0;  // of the configuration that brought its present trust and identity
 };
 
 enum class ReloadState : std::uint8_t { never, applied, unchanged, rejected };
@@ -79,6 +81,14 @@ struct CredentialStatus {
   std::optional<WallTime> expires;
 };
 
+// A certificate in use: of a listener, shown to an origin, or of an authority.
+struct CertificateStatus {
+  std::string where;        // "listeners[0].tls.certificates[1]", "origins.orders.identity.mtls"
+  std::string subject;      // admin only
+  std::string fingerprint;  // SHA-256, hexadecimal
+  WallTime not_after{};
+};
+
 struct Status {
   std::string version;
   WallTime now{};
@@ -93,6 +103,7 @@ struct Status {
   StoreStatus store;
   std::vector<InsecureStatus> insecure;
   std::vector<CredentialStatus> credentials;
+  std::vector<CertificateStatus> certificates;
   std::uint64_t access_log_dropped = 0;
   std::uint64_t log_dropped = 0;
 };

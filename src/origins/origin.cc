@@ -77,4 +77,12 @@ std::shared_ptr<OriginState> OriginState::next(const OriginState& old, std::uint
   return state;
 }
 
+Transport Origin::transport_to(const Endpoint& endpoint) const {
+  if (transports) {
+    const auto found = transports->find(endpoint.authority);
+    if (found != transports->end()) return found->second;
+  }
+  return {.tls = nullptr, .unshared = nullptr, .http2 = config.http2};
+}
+
 }  // namespace postern::origins

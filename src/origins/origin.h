@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -14,6 +15,7 @@
 #include "origins/balancer.h"
 #include "origins/endpoint.h"
 #include "origins/resolver.h"
+#include "origins/transport.h"
 
 namespace postern::origins {
 
@@ -62,15 +64,22 @@ class OriginState {
 // Names in `config` of which `endpoints` knows no address.
 [[nodiscard]] std::vector<std::string> unknown_names(const config::OriginConfig& config, const EndpointSet& endpoints);
 
+// How each endpoint is spoken to, by its authority: that is what its certificate must name, unless `trust` says
+// otherwise.
+using Transports = std::map<std::string, Transport, std::less<>>;
+
 // Immutable; part of a snapshot, which keeps `config` alive.
 struct Origin {
   const config::OriginConfig& config;
   std::vector<std::unique_ptr<identity::IdentityMethod>> identity;
   std::vector<std::string_view> secrets;  // of all identity methods, for the reflection guard
   std::shared_ptr<OriginState> state;
-  std::uint64_t generation = 0;         // of the snapshot that brought the present identity
+  std::uint64_t generation = 0;  // of the snapshot that brought the present trust and identity
+  std::shared_ptr<const Transports> transports;
+  WallTime certificate_ends = WallTime::max();  // of the gateway's client certificate, if it has one
   bool replaces_authorization = false;  // an identity method sets Authorization: the client's own goes before that
 
+  [[nodiscard]] Transport transport_to(const Endpoint& endpoint) const;
   // False after the date of `insecure: {until}`: the exception has ended, and nothing is sent any more.
   [[nodiscard]] bool usable(WallTime now) const noexcept { return !config.insecure || now < config.insecure->until; }
 };

@@ -1,6 +1,6 @@
 #include "origins/pool.h"
 
-#include <optional>
+#include <algorithm>
 
 #include "platform/event.h"
 
@@ -11,6 +11,7 @@ namespace {
 // now and then for what they only keep.
 constexpr Duration kLookAgain = std::chrono::milliseconds(5);
 constexpr unsigned kLooksPerAsking = 10;
+constexpr Duration kLookAtSession = std::chrono::seconds(1);
 
 }  // namespace
 
@@ -69,18 +70,114 @@ class EndpointPool::Waiting final : public WaitLink, Timer {
   Event look_;
 };
 
+// An HTTP/2 connection. It holds one place under max_connections, however many streams it carries.
+class EndpointPool::Session final : public SessionLink, http::h2::ClientSession::Owner, Timer {
+ public:
+  Session(EndpointPool& pool, Established connection)
+      : pool_(pool),
+        tls_(connection.tls),
+        session_({pool.loop_, pool.services_.buffers, pool.services_.exceptions}, std::move(connection.stream),
+                 {pool.timeouts_.idle}, {}, *this) {}
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+  ~Session() { session_.forget_owner(); }
+
+  [[nodiscard]] http::h2::ClientSession& http2() noexcept { return session_; }
+  [[nodiscard]] const tls::TlsStream* tls() const noexcept { return tls_; }
+  // From now on the pool owns it.
+  void list() {
+    listed_ = true;
+    watch();
+  }
+  void drain() noexcept {
+    session_.drain();
+    watch();
+  }
+
+ private:
+  void watch() { pool_.loop_.arm(*this, pool_.loop_.now() + kLookAtSession); }
+  void on_session_changed(http::h2::ClientSession& /*session*/) override {
+    if (gone()) return;
+    pool_.wake_joining();
+    pool_.wake_waiting();
+  }
+  void on_expired() override {
+    if (gone()) return;
+    const MonoTime now = pool_.loop_.now();
+    const bool idle = session_.streams() == 0 && now - session_.idle_since() >= pool_.pool_.idle_timeout;
+    const bool old = now - session_.created() >= pool_.pool_.max_lifetime;
+    if (idle || old) session_.drain();
+    if (gone()) return;
+    watch();
+  }
+  // Destroys this if nothing is left of it.
+  [[nodiscard]] bool gone() noexcept {
+    if (!listed_ || session_.alive() || session_.streams() != 0) return false;
+    pool_.drop(*this);
+    return true;
+  }
+
+  EndpointPool& pool_;
+  const tls::TlsStream* tls_;
+  http::h2::ClientSession session_;
+  bool listed_ = false;
+};
+
+// While a connection is being set up that may become a session: others wait for it.
+class EndpointPool::Connecting final {
+ public:
+  explicit Connecting(std::weak_ptr<EndpointPool*> pool) noexcept : pool_(std::move(pool)) {
+    if (const auto alive = pool_.lock()) ++(*alive)->connecting_;
+  }
+  Connecting(const Connecting&) = delete;
+  Connecting& operator=(const Connecting&) = delete;
+  ~Connecting() {
+    if (const auto alive = pool_.lock()) {
+      --(*alive)->connecting_;
+      (*alive)->wake_joining();
+    }
+  }
+
+ private:
+  std::weak_ptr<EndpointPool*> pool_;
+};
+// A request that waits for a connection that is being set up.
+class EndpointPool::Joining final : public WaitLink, Timer {
+ public:
+  Joining(EndpointPool& pool, MonoTime deadline) noexcept : news_(pool.loop_) {
+    pool.joining_.push_back(*this);
+    pool.loop_.arm(*this, deadline);
+  }
+  Joining(const Joining&) = delete;
+  Joining& operator=(const Joining&) = delete;
+  ~Joining() { WaitLink::unlink(); }
+  [[nodiscard]] Event::Awaiter news() noexcept { return news_.wait(); }
+  void wake() noexcept { news_.set(); }
+
+ private:
+  void on_expired() override { news_.set(); }
+
+  Event news_;
+};
+
+void EndpointPool::wake_joining() noexcept {
+  for (WaitLink* link = joining_.front(); link; link = joining_.after(*link)) static_cast<Joining&>(*link).wake();
+}
+
 void EndpointPool::wake_waiting() noexcept {
   if (WaitLink* const first = waiting_.front()) static_cast<Waiting&>(*first).wake();
 }
 
-EndpointPool::EndpointPool(Loop& loop, BufferPool& buffers, Network& network, std::shared_ptr<Endpoint> endpoint,
-                           const config::OriginConfig& origin)
-    : loop_(loop),
-      buffers_(buffers),
-      network_(network),
+EndpointPool::EndpointPool(const Services& services, std::shared_ptr<Endpoint> endpoint,
+                           const config::OriginConfig& origin, Transport transport)
+    : services_(services),
+      loop_(services.loop),
       endpoint_(std::move(endpoint)),
+      transport_(std::move(transport)),
+      tls_sessions_(std::make_shared<tls::SessionSlot>()),
       pool_(origin.pool),
-      timeouts_(origin.timeouts) {
+      timeouts_(origin.timeouts),
+      self_(std::make_shared<EndpointPool*>(this)) {
   enlist();
 }
 
@@ -89,13 +186,19 @@ EndpointPool::~EndpointPool() {
     endpoint_->places.withdraw(this);
     handle_->pool = nullptr;
   }
+  self_.reset();
   close_idle();
+  while (SessionLink* const session = sessions_.front()) drop(static_cast<Session&>(*session));
 }
 
-void EndpointPool::configure(const config::OriginConfig& origin) {
+void EndpointPool::configure(const config::OriginConfig& origin, Transport transport) {
   pool_ = origin.pool;
   timeouts_ = origin.timeouts;
   retired_ = false;
+  // Another trust or identity comes with another endpoint (OriginState::next()); what changes here is at most the
+  // object.
+  if (transport.tls != transport_.tls) tls_sessions_ = std::make_shared<tls::SessionSlot>();
+  transport_ = std::move(transport);
   enlist();
 }
 
@@ -113,6 +216,17 @@ void EndpointPool::enlist() {
 void EndpointPool::retire() noexcept {
   retired_ = true;
   close_idle();
+  for (SessionLink* link = sessions_.front(); link;) {
+    SessionLink* const next = sessions_.after(*link);
+    static_cast<Session&>(*link).drain();
+    link = next;
+  }
+}
+
+void EndpointPool::drop(Session& session) noexcept {
+  --session_count_;
+  endpoint_->connections.fetch_sub(1, std::memory_order_relaxed);
+  const std::unique_ptr<Session> owned(&session);
 }
 
 void EndpointPool::drop(Idle& idle) noexcept {
@@ -148,23 +262,55 @@ bool EndpointPool::must_queue() const noexcept {
   return pool_.max_connections != 0 && endpoint_->waiting.load(std::memory_order_relaxed) != 0;
 }
 
-Task<Result<Lease>> EndpointPool::acquire() {
-  if (!must_queue()) {
-    if (auto connection = take_idle()) return Result<Lease>(Lease(endpoint_, std::move(connection)));
-  }
-  return connect();
+bool EndpointPool::may_share(Want want) const noexcept {
+  return transport_.may_be_http2(want) && (transport_.must_be_http2() || protocol_ != Protocol::http1);
 }
 
-Task<Result<Lease>> EndpointPool::connect() {
+EndpointPool::Session* EndpointPool::session_with_room() noexcept {
+  for (SessionLink* link = sessions_.front(); link; link = sessions_.after(*link)) {
+    auto& session = static_cast<Session&>(*link);
+    if (session.http2().alive() && session.http2().has_room()) return &session;
+  }
+  return nullptr;
+}
+
+Result<Lease> EndpointPool::open_stream(Session& session, Want want) {
+  if (want == Want::websocket && !session.http2().takes_websockets()) {
+    return fail(Code::origin_upgrade_failed, Side::origin, "the origin takes no WebSockets over HTTP/2 (RFC 8441)");
+  }
+  const bool reused = session.http2().exchanges() != 0;
+  return Lease(endpoint_, session.http2().open(), reused, session.tls());
+}
+
+Task<Result<Lease>> EndpointPool::acquire(Want want) {
+  if (may_share(want)) {
+    if (Session* const session = session_with_room()) return open_stream(*session, want);
+  }
+  if (!must_queue() && !transport_.must_be_http2()) {
+    if (auto connection = take_idle()) return Result<Lease>(Lease(endpoint_, std::move(connection)));
+  }
+  return connect(want);
+}
+
+Task<Result<Lease>> EndpointPool::connect(Want want) {
   const MonoTime deadline = loop_.now() + timeouts_.connect;
   std::optional<Waiting> waiting;
   // Claims a place before connecting, so that the limit holds across loops.
   for (unsigned look = 0;; ++look) {
+    while (may_share(want)) {
+      if (Session* const session = session_with_room()) co_return open_stream(*session, want);
+      if (connecting_ == 0) break;
+      if (loop_.now() >= deadline) co_return fail(Code::origin_connect_timeout, Side::origin, Retry::yes);
+      Joining joining(*this, deadline);
+      co_await joining.news();
+    }
     if (waiting ? waiting->first() : !must_queue()) {
       const std::uint32_t open = endpoint_->connections.fetch_add(1, std::memory_order_relaxed);
       if (pool_.max_connections == 0 || open < pool_.max_connections) break;
       endpoint_->connections.fetch_sub(1, std::memory_order_relaxed);
-      if (auto connection = take_idle()) co_return Lease(endpoint_, std::move(connection));
+      if (auto connection = transport_.must_be_http2() ? nullptr : take_idle()) {
+        co_return Lease(endpoint_, std::move(connection));
+      }
     }
     if (loop_.now() >= deadline) co_return fail(Code::origin_overloaded, Side::gateway, Retry::yes);
     if (!waiting) waiting.emplace(*this);
@@ -172,25 +318,65 @@ Task<Result<Lease>> EndpointPool::connect() {
     co_await waiting->next_look();
   }
   waiting.reset();
+  co_return co_await establish_lease(want, deadline);
+}
+
+// With a place claimed.
+Task<Result<Lease>> EndpointPool::establish_lease(Want want, MonoTime deadline) {
   struct Claim {
     Endpoint* endpoint;
     ~Claim() {
       if (endpoint) endpoint->connections.fetch_sub(1, std::memory_order_relaxed);
     }
   } claim{endpoint_.get()};
-  const std::shared_ptr<Endpoint> endpoint = endpoint_;  // the pool may be gone when the connection stands
-  BufferPool& buffers = buffers_;
-  Loop& loop = loop_;
+  // The pool may be gone when the connection stands.
+  const std::shared_ptr<Endpoint> endpoint = endpoint_;
+  const std::weak_ptr<EndpointPool*> alive = self_;
+  const Services services = services_;
   const Duration idle = timeouts_.idle;
-  Result<std::unique_ptr<Stream>> stream = co_await network_.connect(loop, endpoint->address, deadline);
-  if (!stream) co_return std::unexpected(std::move(stream.error()));
-  auto connection =
-      std::make_unique<http::ClientConnection>(loop, buffers, std::move(*stream), http::ClientTimeouts{idle});
+  std::optional<Connecting> connecting;
+  if (may_share(want)) connecting.emplace(self_);
+  Result<Established> connection = co_await establish(services.loop, services.buffers, services.network,
+                                                      endpoint->address, transport_, want, tls_sessions_, deadline);
+  if (!connection) co_return std::unexpected(std::move(connection.error()));
+  if (!connection->http2) {
+    if (const auto pool = alive.lock(); pool && want == Want::any) (*pool)->protocol_ = Protocol::http1;
+    auto http1 = std::make_unique<http::ClientConnection>(services.loop, services.buffers,
+                                                          std::move(connection->stream), http::ClientTimeouts{idle});
+    http1->set_tls(connection->tls);
+    claim.endpoint = nullptr;
+    co_return Lease(endpoint, std::move(http1));
+  }
+  {
+    const auto pool = alive.lock();
+    if (!pool) co_return fail(Code::cancelled, Side::gateway);
+    (*pool)->protocol_ = Protocol::http2;
+  }
+  // Owned by this frame until the origin has said that it speaks HTTP/2; then by the list.
+  auto session = std::make_unique<Session>(*this, std::move(*connection));
+  session->http2().start();
+  Result<void> ready = co_await session->http2().ready(deadline);
+  if (!ready) {
+    const tls::TlsStream* const tls = session->tls();
+    if (tls && !tls->failure().empty()) {
+      co_return fail(Code::origin_tls_failed, Side::origin, std::string(tls->failure()), Retry::yes);
+    }
+    co_return fail(ready.error().code(), Side::origin, std::string(ready.error().detail()), Retry::yes);
+  }
+  if (alive.expired()) co_return fail(Code::cancelled, Side::gateway);
   claim.endpoint = nullptr;
-  co_return Lease(endpoint, std::move(connection));
+  Session& listed = *session.release();
+  sessions_.push_back(listed);
+  ++session_count_;
+  Result<Lease> lease = open_stream(listed, want);
+  listed.list();
+  if (retired_) listed.drain();
+  connecting.reset();
+  co_return lease;
 }
 
 void EndpointPool::give_back(Lease lease) {
+  // A stream of a session ends by itself; the session tells when it has room.
   if (!lease.connection_ || !lease.connection_->end_exchange()) return;
   if (retired_ || idle_count_ >= pool_.max_idle) return;
   // Another loop needs the place more than this one needs a spare connection.

@@ -22,7 +22,8 @@ class PoolTest : public ::testing::Test {
   ~PoolTest() override { EXPECT_EQ(errors.count, 0); }
 
   std::unique_ptr<EndpointPool> make_pool() {
-    return std::make_unique<EndpointPool>(loop, buffers, network, endpoint, config);
+    return std::make_unique<EndpointPool>(EndpointPool::Services{loop, buffers, network, errors}, endpoint, config,
+                                          Transport{});
   }
   using Taken = std::optional<Result<Lease>>;
   static Task<void> take(EndpointPool& pool, Taken& out, bool fresh) {
@@ -47,9 +48,11 @@ class PoolTest : public ::testing::Test {
     return peer;
   }
   static Task<void> exchange(Lease& lease, MonoTime deadline, bool& done) {
-    lease->writer().head().append("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    lease->writer().begin_body(http::Framing::none, 0);
-    const Result<void> sent = co_await lease->writer().flush();
+    http::RequestHead request;
+    request.method_text = "GET";
+    const http::Headers nothing;
+    lease->start({request, "http", "a", "/", nothing});
+    const Result<void> sent = co_await lease->flush();
     EXPECT_TRUE(sent);
     http::ResponseHead head;
     const Result<void> received = co_await lease->receive_head(http::Method::get, head, deadline);
@@ -404,7 +407,7 @@ TEST_F(PoolTest, a_retired_pool_keeps_nothing_until_it_is_configured_again) {
   pool->give_back(std::move(busy));
   EXPECT_TRUE(peer.finished());
   EXPECT_EQ(endpoint->connections, 0u);
-  pool->configure(config);
+  pool->configure(config, {});
   Peer kept = idle_connection(*pool);
   EXPECT_TRUE(kept.open());
 }
@@ -414,7 +417,7 @@ TEST_F(PoolTest, settings_are_copied_so_the_configuration_may_go) {
   other->pool.idle_timeout = 3s;
   other->timeouts.connect = 2s;
   const auto pool = make_pool();
-  pool->configure(*other);
+  pool->configure(*other, {});
   other.reset();
   Peer idle = idle_connection(*pool);
   advance(loop, clock, 3s);

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "http/connection/client_connection.h"
-#include "http/h1/serialize.h"
+#include "http/h2/client_session.h"
 
 namespace postern::origins {
 namespace {
@@ -96,17 +96,38 @@ Task<void> OriginWatcher::check(std::shared_ptr<Endpoint> endpoint, std::size_t 
   judge(*endpoint, index, outcome);
 }
 
+// On a connection of its own, made exactly as those for traffic are: same trust, same identity.
 Task<Result<int>> OriginWatcher::probe(const Endpoint& endpoint) {
   const config::HealthConfig& health = *origin_.config.health;
   const MonoTime deadline = services_.loop.now() + health.timeout;
-  Result<std::unique_ptr<Stream>> stream =
-      co_await services_.network.connect(services_.loop, endpoint.address, deadline);
-  if (!stream) co_return std::unexpected(std::move(stream.error()));
-  http::ClientConnection connection(services_.loop, services_.buffers, std::move(*stream), {health.timeout});
+  Result<Established> connection =
+      co_await establish(services_.loop, services_.buffers, services_.network, endpoint.address,
+                         origin_.transport_to(endpoint), Want::any, nullptr, deadline);
+  if (!connection) co_return std::unexpected(std::move(connection.error()));
+  if (!connection->http2) {
+    http::ClientConnection http1(services_.loop, services_.buffers, std::move(connection->stream), {health.timeout});
+    http1.set_tls(connection->tls);
+    co_return co_await ask(endpoint, http1, deadline);
+  }
+  struct Ignore final : http::h2::ClientSession::Owner {
+    void on_session_changed(http::h2::ClientSession& /*session*/) override {}
+  } ignore;
+  http::h2::ClientSession session({services_.loop, services_.buffers, services_.exceptions},
+                                  std::move(connection->stream), {health.timeout}, {}, ignore);
+  session.start();
+  Result<void> ready = co_await session.ready(deadline);
+  if (!ready) co_return std::unexpected(std::move(ready.error()));
+  if (!session.has_room()) co_return fail(Code::origin_unavailable, Side::origin, "no stream allowed");
+  const std::unique_ptr<http::Upstream> stream = session.open();
+  co_return co_await ask(endpoint, *stream, deadline);
+}
 
+Task<Result<int>> OriginWatcher::ask(const Endpoint& endpoint, http::Upstream& upstream, MonoTime deadline) {
+  const config::HealthConfig& health = *origin_.config.health;
   http::RequestHead request;
   request.method = http::Method::get;
   request.method_text = "GET";
+  request.headers.append("User-Agent", "postern-health");
   http::Headers added;
   Arena arena;
   const std::string_view host =
@@ -116,18 +137,13 @@ Task<Result<int>> OriginWatcher::probe(const Endpoint& endpoint) {
     Result<void> applied = co_await method->apply(attempt);
     if (!applied) co_return std::unexpected(std::move(applied.error()));
   }
-  Buffer& out = connection.writer().head();
-  http::h1::begin_request_head(out, request.method_text, health.path);
-  http::h1::write_field(out, "Host", host);
-  http::h1::write_field(out, "User-Agent", "postern-health");
-  http::h1::write_fields(out, added);
-  out.append("Connection: close\r\n\r\n");
-  connection.writer().begin_body(http::Framing::none, 0);
-  Result<void> sent = co_await connection.writer().flush();
+  if (upstream.version() != http::Version::http_2) added.append("Connection", "close");
+  upstream.start({request, origin_.config.tls ? "https" : "http", host, health.path, added});
+  Result<void> sent = co_await upstream.flush();
   if (!sent) co_return std::unexpected(std::move(sent.error()));
   http::ResponseHead response;
   do {
-    Result<void> received = co_await connection.receive_head(http::Method::get, response, deadline);
+    Result<void> received = co_await upstream.receive_head(http::Method::get, response, deadline);
     if (!received) co_return std::unexpected(std::move(received.error()));
   } while (http::is_interim(response.status));
   co_return response.status;

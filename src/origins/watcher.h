@@ -7,6 +7,7 @@
 #include <set>
 #include <string>
 
+#include "http/upstream.h"
 #include "observe/log.h"
 #include "origins/origin.h"
 #include "origins/resolver.h"
@@ -43,6 +44,7 @@ class OriginWatcher {
   [[nodiscard]] Task<void> keep_checking();
   [[nodiscard]] Task<void> check(std::shared_ptr<Endpoint> endpoint, std::size_t index);
   [[nodiscard]] Task<Result<int>> probe(const Endpoint& endpoint);
+  [[nodiscard]] Task<Result<int>> ask(const Endpoint& endpoint, http::Upstream& upstream, MonoTime deadline);
   void judge(Endpoint& endpoint, std::size_t index, const Result<int>& outcome);
   void publish();
 

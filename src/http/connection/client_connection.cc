@@ -87,6 +87,10 @@ Task<Result<void>> ClientConnection::receive_head(Method request_method, Respons
       in_.commit(read.bytes);
       answering_ = true;
     } else if (read.status != IoStatus::would_block) {
+      // In TLS 1.3 an origin refuses a client certificate only after the handshake is done for us (RFC 8446 4.4.2.4).
+      if (tls_ && !answering_ && !tls_->failure().empty()) {
+        co_return fail(Code::origin_tls_failed, Side::origin, std::string(tls_->failure()));
+      }
       co_return fail(Code::origin_closed, Side::origin, answering_ ? Retry::never : Retry::if_reused);
     }
   }

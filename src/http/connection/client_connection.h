@@ -8,6 +8,7 @@
 #include "http/connection/message_writer.h"
 #include "http/h1/response_parser.h"
 #include "http/upstream.h"
+#include "tls/tls_stream.h"
 
 namespace postern::http {
 
@@ -40,6 +41,10 @@ class ClientConnection final : public Upstream {
   // For requests that are not an Exchange's.
   [[nodiscard]] MessageWriter& writer() noexcept { return writer_; }
 
+  // The stream is this one: what TLS knows of a failure is told, and others may ask.
+  void set_tls(const tls::TlsStream* tls) noexcept { tls_ = tls; }
+  [[nodiscard]] const tls::TlsStream* tls() const noexcept { return tls_; }
+
   // True if the connection may carry another exchange: both messages complete, nothing unexpected received, the origin
   // keeps it open.
   [[nodiscard]] bool end_exchange();
@@ -52,6 +57,7 @@ class ClientConnection final : public Upstream {
   [[nodiscard]] Result<h1::Parse> parse(Method request_method, ResponseHead& head);
 
   std::unique_ptr<Stream> stream_;
+  const tls::TlsStream* tls_ = nullptr;
   MonoTime created_;
   Deadline deadline_;
   Buffer in_;

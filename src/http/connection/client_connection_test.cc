@@ -333,7 +333,7 @@ TEST(ClientConnection, AnUpgradeHandsOutWhatCameBehindTheHead) {
   client.receive();
   client.far.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\nfirst frame");
   EXPECT_EQ(client.decision, "101");
-  EXPECT_EQ(client.connection.raw_leftover(), "first frame");
+  EXPECT_EQ(client.connection.take_raw_leftover(), "first frame");
 }
 
 }  // namespace

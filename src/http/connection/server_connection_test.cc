@@ -13,7 +13,7 @@ struct Server final : World, ServerConnection::Owner, RequestHandler {
   ~Server() { tasks.cancel_all(); }
 
   void start() {
-    connection = std::make_unique<ServerConnection>(loop, buffers, std::move(near), PeerAddress{}, limits, *this);
+    connection = std::make_unique<ServerConnection>(loop, buffers, std::move(near), facts, limits, *this);
     tasks.spawn(run());
     settle(loop);
   }
@@ -38,6 +38,7 @@ struct Server final : World, ServerConnection::Owner, RequestHandler {
   MonoTime failed_at{};
 
   ServerLimits limits;
+  ConnectionFacts facts;
   std::unique_ptr<ServerConnection> connection;
 
  private:
@@ -48,7 +49,7 @@ struct Server final : World, ServerConnection::Owner, RequestHandler {
   }
   void on_connection_aborted(ServerConnection&) override { ++aborts; }
 
-  Task<AfterResponse> handle(ServerConnection& client) override {
+  Task<AfterResponse> handle(Downstream& client) override {
     Exchange exchange;
     const Result<void> received = co_await client.receive(exchange);
     const RequestHead& request = exchange.request;
@@ -87,7 +88,7 @@ struct Server final : World, ServerConnection::Owner, RequestHandler {
     co_return done;
   }
 
-  Task<AfterResponse> respond(ServerConnection& client, int code, std::string text) {
+  Task<AfterResponse> respond(Downstream& client, int code, std::string text) {
     ResponseHead head;
     head.status = code;
     head.framing = framing;
@@ -464,7 +465,8 @@ TEST(ServerConnection, ALengthIsAnnouncedWithoutABody) {
       void on_connection_aborted(ServerConnection&) override {}
     } nobody;
     ServerLimits limits;
-    ServerConnection connection(world.loop, world.buffers, std::move(world.near), PeerAddress{}, limits, nobody);
+    ConnectionFacts facts;
+    ServerConnection connection(world.loop, world.buffers, std::move(world.near), facts, limits, nobody);
     ResponseHead head;
     head.status = status;
     head.framing = Framing::none;
