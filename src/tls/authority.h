@@ -29,8 +29,8 @@ struct LeafRequest {
 
 class Authority {
  public:
-  // Self-signed, path length 0, key usage keyCertSign and cRLSign; `use` becomes its extended key usage, so that what it
-  // signs can serve for nothing else.
+  // Self-signed, path length 0, key usage keyCertSign and cRLSign; `use` becomes its extended key usage, so that what
+  // it signs can serve for nothing else.
   [[nodiscard]] static Result<Authority> make(std::string_view common_name, CertifiedKey::Use use, WallTime not_before,
                                               WallTime not_after);
   // From PEM; `key_pem` may be empty: the key is kept offline, and issue() fails.

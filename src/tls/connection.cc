@@ -183,8 +183,6 @@ Result<ContextPtr> make_context(Role role, ProtocolVersion min_version) {
   SSL_CTX_set_security_level(raw, kSecurityLevel);
   SSL_CTX_set_options(raw, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE |
                                SSL_OP_PRIORITIZE_CHACHA);
-  // Without AUTO_RETRY a read returns after each message that is not data, so that their number can be bounded.
-  SSL_CTX_clear_mode(raw, SSL_MODE_AUTO_RETRY);
   SSL_CTX_set_mode(raw, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   SSL_CTX_set_read_ahead(raw, 1);
   SSL_CTX_set_max_cert_list(raw, kMaxCertificateBytes);
