@@ -94,6 +94,10 @@ std::string refusal(const Connection& connection) {
   return "the origin refused the handshake: " + alert;
 }
 
+int number_of(ProtocolVersion version) noexcept {
+  return version == ProtocolVersion::tls_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION;
+}
+
 int bio_read(BIO* bio, char* into, int size) {
   BIO_clear_retry_flags(bio);
   const std::size_t got =
@@ -170,13 +174,12 @@ bool Connection::conclude() {
   return true;
 }
 
-Result<ContextPtr> make_context(Role role, ProtocolVersion min_version) {
+Result<ContextPtr> make_context(Role role, ProtocolVersion min_version, ProtocolVersion max_version) {
   ERR_clear_error();
   ContextPtr context(SSL_CTX_new(role == Role::server ? TLS_server_method() : TLS_client_method()));
   SSL_CTX* const raw = context.get();
-  const int least = min_version == ProtocolVersion::tls_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION;
-  if (!raw || SSL_CTX_set_min_proto_version(raw, least) != 1 ||
-      SSL_CTX_set_max_proto_version(raw, TLS1_3_VERSION) != 1 || SSL_CTX_set_cipher_list(raw, kCiphers) != 1 ||
+  if (!raw || SSL_CTX_set_min_proto_version(raw, number_of(min_version)) != 1 ||
+      SSL_CTX_set_max_proto_version(raw, number_of(max_version)) != 1 || SSL_CTX_set_cipher_list(raw, kCiphers) != 1 ||
       SSL_CTX_set_ciphersuites(raw, kCipherSuites) != 1 || SSL_CTX_set1_groups_list(raw, kGroups) != 1) {
     return fail(Code::internal, Side::gateway, "OpenSSL: " + take_openssl_error());
   }
@@ -186,7 +189,7 @@ Result<ContextPtr> make_context(Role role, ProtocolVersion min_version) {
   SSL_CTX_set_mode(raw, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   SSL_CTX_set_read_ahead(raw, 1);
   SSL_CTX_set_max_cert_list(raw, kMaxCertificateBytes);
-  SSL_CTX_set_verify_depth(raw, kMaxChain);
+  SSL_CTX_set_verify_depth(raw, static_cast<int>(kMaxChainLength) - 2);  // intermediates, between leaf and root
   SSL_CTX_set_msg_callback(raw, on_message);
   SSL_CTX_set_info_callback(raw, on_info);
   return context;

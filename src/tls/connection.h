@@ -34,9 +34,6 @@ class Transport {
 // The BIO for that. Each context has a method, which its connections keep alive.
 using BioMethodPtr = std::unique_ptr<BIO_METHOD, Freed<BIO_meth_free>>;
 
-// More certificates than any honest chain has (RFC 8446 4.4.2 sets no limit).
-inline constexpr int kMaxChain = 10;
-
 struct Connection {
   explicit Connection(Role r) noexcept : role(r) {}
   Connection(const Connection&) = delete;
@@ -78,7 +75,7 @@ struct Connection {
 
 // What both roles have in common: protocol versions, ciphers, groups, security level, modes, and the callbacks that
 // watch for alerts and for handshake messages.
-[[nodiscard]] Result<ContextPtr> make_context(Role role, ProtocolVersion min_version);
+[[nodiscard]] Result<ContextPtr> make_context(Role role, ProtocolVersion min_version, ProtocolVersion max_version);
 [[nodiscard]] Result<void> use_key(SSL_CTX* context, const CertifiedKey& key);
 [[nodiscard]] BioMethodPtr make_bio_method();
 // False without memory. The transport outlives the SSL.

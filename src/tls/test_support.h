@@ -2,6 +2,7 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 
 #include <memory>
@@ -13,8 +14,8 @@
 #include "platform/test_support.h"
 #include "tls/client_context.h"
 #include "tls/server_context.h"
+#include "tls/test_certificates.h"
 #include "tls/tls_stream.h"
-#include "tls/tmp_keys.h"
 
 namespace postern::tls {
 
@@ -40,7 +41,7 @@ inline std::string outcome(const std::optional<Result<void>>& result) {
 // Two TlsStreams over a pair of memory streams.
 class Ends {
  public:
-  explicit Ends(World& world) : world_(world), tasks_(world.errors) {}
+  explicit Ends(World& world) : world_(world), client_task_(world.errors), server_task_(world.errors) {}
 
   // Makes both ends; the handshakes begin.
   void begin(std::shared_ptr<const ServerContext> server_context, std::shared_ptr<const ClientContext> client_context,
@@ -50,8 +51,8 @@ class Ends {
     client =
         ClientContext::connect(std::move(client_context), world_.loop, world_.pool, std::move(far), std::move(slot));
     const MonoTime deadline = world_.loop.now() + 10s;
-    tasks_.spawn(shake(*client, deadline, client_result));
-    tasks_.spawn(shake(*server, deadline, server_result));
+    client_task_.spawn(shake(*client, deadline, client_result));
+    server_task_.spawn(shake(*server, deadline, server_result));
   }
   // The same, to their end. True if both went well.
   bool connect(std::shared_ptr<const ServerContext> server_context, std::shared_ptr<const ClientContext> client_context,
@@ -62,7 +63,9 @@ class Ends {
   }
   [[nodiscard]] std::string client_outcome() const { return outcome(client_result); }
   [[nodiscard]] std::string server_outcome() const { return outcome(server_result); }
-  void cancel() { tasks_.cancel_all(); }
+  // Before an end whose handshake runs is destroyed.
+  void cancel_client() { client_task_.cancel_all(); }
+  void cancel_server() { server_task_.cancel_all(); }
 
   std::unique_ptr<TlsStream> server;
   std::unique_ptr<TlsStream> client;
@@ -71,7 +74,8 @@ class Ends {
 
  private:
   World& world_;
-  TaskSet tasks_;  // dies before what its tasks use
+  TaskSet client_task_;  // die before what their tasks use
+  TaskSet server_task_;
 };
 
 inline IoResult put(Stream& stream, std::string_view bytes) {
@@ -91,19 +95,41 @@ inline std::string get(Stream& stream, IoResult* end = nullptr) {
   }
 }
 
-template <typename T>
-std::shared_ptr<const T> must(Result<std::shared_ptr<const T>> made) {
+// The authority that most tests believe.
+inline const TestIdentity& test_root() {
+  static const TestIdentity root = make_test_ca();
+  return root;
+}
+// Its certificate for `names`.
+inline TestIdentity test_site(std::vector<std::string> names, TestKey key = TestKey::ec) {
+  return make_test_certificate({.common_name = names.front(), .dns_names = names, .key = key}, &test_root());
+}
+
+inline std::shared_ptr<const ServerContext> make_server(const ServerOptions& options,
+                                                        std::shared_ptr<TicketKeys> tickets = nullptr) {
+  auto made = ServerContext::make(options, std::move(tickets));
   EXPECT_TRUE(made) << made.error().detail();
   return made ? *made : nullptr;
 }
-inline std::shared_ptr<const ServerContext> context_of(const ServerOptions& options,
-                                                       std::shared_ptr<TicketKeys> tickets) {
-  return must(ServerContext::make(options, std::move(tickets)));
+// For one site.
+inline ServerOptions serving(const TestIdentity& site) {
+  ServerOptions options;
+  options.certificates.push_back({{}, {site.certified()}});
+  return options;
 }
-inline std::shared_ptr<const ClientContext> client_context_of(ClientOptions options) {
-  if (!options.anchors && options.verify) options.anchors = anchors();
-  if (options.names.empty()) options.names = {"a.example"};
-  return must(ClientContext::make(options));
+
+inline std::shared_ptr<const ClientContext> make_client(const ClientOptions& options) {
+  auto made = ClientContext::make(options);
+  EXPECT_TRUE(made) << made.error().detail();
+  return made ? *made : nullptr;
+}
+// Believes test_root(), sends the name and expects it.
+inline ClientOptions expecting(std::string name) {
+  ClientOptions options;
+  options.anchors = test_root().anchors();
+  options.names = {name};
+  options.server_name = std::move(name);
+  return options;
 }
 
 // How OpenSSL itself speaks, with the test moving its bytes: for what TlsStream would never send.
@@ -122,8 +148,9 @@ class RawPeer {
     }
     return ssl_.get();
   }
-  void use(const CertifiedKey& key) {
-    EXPECT_EQ(SSL_CTX_use_cert_and_key(context_.get(), key.leaf().native(), key.key(), nullptr, 1), 1);
+  void use(const TestIdentity& identity) {
+    EXPECT_EQ(SSL_CTX_use_cert_and_key(context_.get(), identity.certificate().native(), identity.key.get(), nullptr, 1),
+              1);
   }
   [[nodiscard]] Stream& stream() { return *stream_; }
   // What OpenSSL wants to send.
@@ -162,6 +189,7 @@ class RawPeer {
       if (step() == 1) return true;
       feed();
     }
+    ERR_clear_error();
     return false;
   }
   bool write(std::string_view bytes) {

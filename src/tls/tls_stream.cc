@@ -431,6 +431,7 @@ void TlsStream::Impl::close_notify() {
   straight = true;
   SSL_shutdown(ssl());
   straight = false;
+  ERR_clear_error();
 }
 
 void TlsStream::Impl::finish_writing() {
