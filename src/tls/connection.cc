@@ -40,6 +40,7 @@ void on_message(int outgoing, int /*version*/, int content_type, const void* dat
   const std::span message(static_cast<const unsigned char*>(data), size);
   if (connection.established) {
     if (outgoing == 0) ++connection.messages;
+    connection.holds_buffers = true;
     return;
   }
   const bool from_client = (outgoing != 0) == (connection.role == Role::client);

@@ -71,6 +71,7 @@ struct Connection {
   bool established = false;  // the handshake has succeeded
   // Handshake messages after the handshake and since the last application data: KeyUpdate and NewSessionTicket.
   unsigned messages = 0;
+  bool holds_buffers = false;  // since such a message
 };
 
 // What both roles have in common: protocol versions, ciphers, groups, security level, modes, and the callbacks that

@@ -148,6 +148,7 @@ struct TlsStream::Impl final : Transport {
   [[nodiscard]] Pull pull(std::span<char> into, std::size_t& got, Take take);
   Pull end(IoStatus status, int error, std::string why);
   Pull look();
+  void settle();
   [[nodiscard]] IoResult read(std::span<char> into);
   [[nodiscard]] std::size_t encrypt(std::span<const iovec> from);
   [[nodiscard]] IoResult write(std::span<const iovec> from);
@@ -344,6 +345,13 @@ TlsStream::Impl::Pull TlsStream::Impl::pull(std::span<char> into, std::size_t& g
   return end(IoStatus::error, ECONNRESET, "closed without close_notify");
 }
 
+// After OpenSSL has read.
+void TlsStream::Impl::settle() {
+  if (!watching) flush();  // an answer to a KeyUpdate, an alert
+  // A message makes OpenSSL take buffers for an answer, which it would keep until the next write.
+  if (connection->holds_buffers && SSL_free_buffers(ssl()) == 1) connection->holds_buffers = false;
+}
+
 IoResult TlsStream::Impl::read(std::span<char> into) {
   if (!connection->established) return {IoStatus::error, ENOTCONN, 0};
   if (into.empty()) return {IoStatus::ok, 0, 0};
@@ -357,7 +365,7 @@ IoResult TlsStream::Impl::read(std::span<char> into) {
     // What OpenSSL has may be the beginning of a record only; the next call finds that out.
     more = last == Pull::data && (SSL_has_pending(ssl()) == 1 || fetchable());
   }
-  if (!watching) flush();  // an answer to a KeyUpdate, an alert
+  settle();
   stream.may_read_ = more || last == Pull::ended;
   if (total != 0) return {IoStatus::ok, 0, total};
   return last == Pull::ended ? ended : IoResult{IoStatus::would_block, 0, 0};
@@ -422,7 +430,7 @@ TlsStream::Impl::Pull TlsStream::Impl::look() {
   char byte = 0;
   std::size_t got = 0;
   const Pull found = pull({&byte, 1}, got, Take::peek);
-  if (!watching) flush();
+  settle();
   return found;
 }
 
