@@ -48,7 +48,7 @@ function startExtendedOrigin(secure) {
   } });
 }
 function socketOver(stream, server) {
-  const ws = new WebSocket(null, undefined, {});
+  const ws = new WebSocket(null, undefined, { autoPong: true, closeTimeout: 30_000 });
   ws._isServer = server;
   ws.setSocket(stream, Buffer.alloc(0), { maxPayload: 64 * 2 ** 20, skipUTF8Validation: false, allowSynchronousEvents: true });
   return ws;
