@@ -63,6 +63,18 @@ std::string_view host_mode_text(config::HostMode mode) {
   return "";
 }
 
+// Whom the gateway believes to be the origin.
+std::string trust_text(const config::OriginConfig& origin) {
+  const config::TrustConfig& trust = origin.trust;
+  if (origin.insecure) return "UNVERIFIED: " + origin.insecure->reason;
+  const std::string ca = trust.ca == config::TrustConfig::Ca::system    ? "the system's authorities"
+                         : trust.ca == config::TrustConfig::Ca::managed ? "the managed server CA"
+                                                                        : trust.ca_path;
+  const std::string names =
+      trust.names.empty() ? "the host of its URL" : fmt::format("{}", fmt::join(trust.names, " or "));
+  return fmt::format("signed by {}, for {}{}", ca, names, trust.pins.empty() ? "" : ", with a pinned key");
+}
+
 // Everything that `explain` says, found once and written twice.
 class Explanation {
  public:
@@ -129,10 +141,13 @@ class Explanation {
     line("host", fmt::format("{}  (host: {})", host_sent(config.endpoints.front()), host_mode_text(config.host_mode)));
     line("removed", fmt::format("every spelling of: {}", fmt::join(removed(), ", ")));
     line("", "connection-specific fields, Forwarded, X-Forwarded-*, X-Real-IP, " + overrides_text());
+    if (config.tls) line("trust", trust_text(config));
     label = "identity";
     if (config.identity.empty()) line(label, "none");
     for (const auto& method : origin_->origin->identity) {
-      line(label, fmt::format("{} in {}", method->name(), fmt::join(method->headers(), ", ")));
+      line(label, method->headers().empty()
+                      ? fmt::format("{} in the TLS handshake", method->name())
+                      : fmt::format("{} in {}", method->name(), fmt::join(method->headers(), ", ")));
       label = "";
     }
     line("added", fmt::format("{}", fmt::join(added(), ", ")));
@@ -198,6 +213,7 @@ class Explanation {
     list("endpoints", urls);
     json.field("target", sent_target());
     json.field("host", host_sent(config.endpoints.front()));
+    if (config.tls) json.field("trust", trust_text(config));
     json.key("identity");
     json.begin_array();
     for (const auto& method : origin_->origin->identity) {

@@ -1,8 +1,9 @@
 // Assurance: how strongly an origin is known to be locked, as one number from 0 to 5 and the reason for it. A pure
 // function of configuration (and, once probes exist, of the last proof).
 //
-//   0  no identity, or one that travels in clear
-//   1  a static secret that only gateway and origin can read on its way (loopback, Unix socket)
+//   0  no identity, or one that travels in clear or over TLS that is not verified
+//   1  a static secret that only gateway and origin can read on its way (loopback, Unix socket, verified TLS)
+//   3  mTLS: the origin sees a certificate whose key never leaves the gateway
 //
 // Higher levels need identity methods and proofs that are not in this version.
 #pragma once

@@ -22,6 +22,16 @@ TEST(Assurance, IsZeroWithoutIdentityAndWithIdentityInClear) {
   EXPECT_EQ(assess(origin).level, 0);
 }
 
+TEST(Assurance, IsThreeWithMtlsButNotOverUnverifiedTls) {
+  config::OriginConfig origin = with_secret();
+  origin.tls = true;
+  EXPECT_EQ(assess(origin).level, 1);
+  origin.identity.push_back({"mtls", config::MtlsConfig{}, {}});
+  EXPECT_EQ(assess(origin).level, 3);
+  origin.insecure = config::InsecureConfig{"until its certificate is mended", WallTime::max()};
+  EXPECT_EQ(assess(origin).level, 0);
+}
+
 TEST(Assurance, EveryLevelHasItsReason) {
   config::OriginConfig origin = with_secret();
   const std::string_view locked = assess(origin).reason;
