@@ -65,13 +65,13 @@ export async function startTlsNginx({ certificate, clients = null, verify = 'on'
 }
 
 // The same of HAProxy, whose handshake fails without a certificate that it accepts.
-export async function startTlsHaproxy({ certificate, clients = null, extra = '' }) {
+export async function startTlsHaproxy({ certificate, clients = null, versions = '', extra = '' }) {
   const directory = temporaryDirectory();
   const port = await freePort();
   writeFileSync(path.join(directory, 'server.pem'), certificate.chainPem + certificate.keyPem, { mode: 0o600 });
   return startHaproxyWith(`
 frontend locked
-  bind 127.0.0.1:${port} ssl crt ${directory}/server.pem ${clients ? `ca-file ${clients.leaf} verify required` : ''}
+  bind 127.0.0.1:${port} ssl crt ${directory}/server.pem ${versions} ${clients ? `ca-file ${clients.leaf} verify required` : ''}
   ${extra}
   http-request return status 200 content-type application/json lf-string '{"server":"haproxy","sni":"%[ssl_fc_sni]","protocol":"%[ssl_fc_protocol]","reused":"%[ssl_fc_is_resumed]","subject":"%[ssl_c_s_dn(cn)]"}'
 `, { directory, port });
