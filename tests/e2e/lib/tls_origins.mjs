@@ -22,7 +22,7 @@ async function listening(name, child, port) {
 const described = (port, process) => ({ port, url: `https://127.0.0.1:${port}`, process });
 
 // nginx with the body of a configuration that the test wrote: `http` goes into the http block.
-export async function startNginxWith(http, { directory = temporaryDirectory(), port }) {
+export async function startNginxWith(http, { directory = temporaryDirectory(), port, env = {} }) {
   const config = path.join(directory, 'nginx.conf');
   writeFileSync(config, `
 daemon off;
@@ -41,7 +41,7 @@ http {
 ${http}
 }
 `, { mode: 0o600 });
-  const child = new Process('nginx', ['-e', 'stderr', '-p', directory, '-c', config], { env: withSbin });
+  const child = new Process('nginx', ['-e', 'stderr', '-p', directory, '-c', config], { env: { ...withSbin, ...env } });
   await listening('nginx', child, port);
   return { ...described(port, child), directory };
 }
