@@ -62,12 +62,14 @@ function failures() {
     ['nul-in-san', ca.issue({ subject: `CN=${name}`, raw: [rawName.dns(`${name}\0.evil.test`)] }), /orders\.internal/],
     ['nul-after-san', ca.issue({ raw: [rawName.dns(`${name}\0`)] }), /orders\.internal/],
     ['name-as-uri', ca.issue({ raw: [rawName.uri(name)] }), /orders\.internal/],
-    ['wildcard-too-deep', leaf({ dns: ['*.internal'] }), /a\.orders\.internal/, { names: ['a.orders.internal'] }],
+    ['wildcard-too-deep', leaf({ dns: ['*.orders.internal'] }), /a\.b\.orders\.internal/, { names: ['a.b.orders.internal'] }],
+    ['wildcard-for-none', leaf({ dns: ['*.orders.internal'] }), /orders\.internal/],
+    ['wildcard-of-everything-internal', leaf({ dns: ['*.internal'] }), /orders\.internal/],
     ['wildcard-partial', leaf({ dns: ['ord*.internal'] }), /orders\.internal/],
     ['wildcard-all', leaf({ dns: ['*'] }), /orders\.internal/],
-    ['ip-wrong', leaf({ ip: ['127.0.0.2'] }), /127\.0\.0\.1.*127\.0\.0\.2/, { names: undefined }],
+    ['ip-wrong', leaf({ ip: ['127.0.0.2'] }), /address is not among/, { names: undefined }],
     ['ip-as-dns', leaf({ dns: ['127.0.0.1'] }), /127\.0\.0\.1/, { names: undefined }],
-    ['ip-missing', leaf(), /127\.0\.0\.1/, { names: undefined }],
+    ['ip-missing', leaf(), /address is not among/, { names: undefined }],
     ['expired', leaf({ from: -10, until: -1 }), /expired/],
     ['not-yet-valid', leaf({ from: 1 }), /not yet valid/],
     ['wrong-eku', leaf({ use: 'client' }), /purpose/],
@@ -77,8 +79,8 @@ function failures() {
     ['name-constraint', constrained('permitted;DNS:allowed.test').issue({ dns: [name] }), /permitted subtree|constraint/i],
     ['name-excluded', constrained('excluded;DNS:internal').issue({ dns: [name] }), /excluded subtree|constraint/i],
     ['path-too-long', ca.intermediate('No further', { pathLength: 0 }).intermediate('Further').issue({ dns: [name] }), /path length/i],
-    ['weak-key', leaf({ key: 'rsa-1024' }), /weak|too small|key/i],
-    ['weak-signature', ca.intermediate('SHA-1', { digest: 'sha1' }).issue({ dns: [name] }), /weak|digest|md/i],
+    ['weak-key', leaf({ key: 'rsa-1024' }), /weak|too small|key/i, {}, { ciphers: 'DEFAULT:@SECLEVEL=0' }],
+    ['weak-signature', ca.intermediate('SHA-1', { digest: 'sha1' }).issue({ dns: [name] }), /weak|digest|md/i, {}, { ciphers: 'DEFAULT:@SECLEVEL=0' }],
     ['wrong-pin', leaf(), /pin/, { pins: [another, `sha256/${Buffer.alloc(32, 8).toString('base64')}`] }],
     ['tls-1-1', leaf(), /version|protocol/i, {}, { minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'ALL:@SECLEVEL=0' }],
     ['min-version', leaf(), /version|protocol/i, { min_version: '1.3' }, { maxVersion: 'TLSv1.2' }],
@@ -92,7 +94,7 @@ test('every failure ends in 502 PST-U012, names its reason, and not one byte of 
   const recorders = new Map();
   const origins = {};
   for (const [what, certificate, , trust, options] of all) {
-    for (const maxVersion of options ? [options.maxVersion] : ['TLSv1.2', 'TLSv1.3']) {
+    for (const maxVersion of options?.maxVersion ? [options.maxVersion] : ['TLSv1.2', 'TLSv1.3']) {
       const key = `${what}-${maxVersion.toLowerCase().replaceAll(/[^\w]/g, '-')}`;
       const recorder = await startTlsRecorder({ certificate, maxVersion, ...options });
       recorders.set(key, recorder);
@@ -124,14 +126,14 @@ test('every failure ends in 502 PST-U012, names its reason, and not one byte of 
 });
 
 test('what is right is right', async (t) => {
-  const wildcard = ca.issue({ dns: ['*.internal'] });
+  const wildcard = ca.issue({ dns: ['*.orders.internal'] });
   const deep = ca.intermediate('Deep', { constraints: 'permitted;DNS:internal' }).issue({ dns: [name] });
   const rsa = ca.issue({ dns: ['other.internal', name], key: 'rsa' });
   const open = ca.issue({ dns: [name], use: 'none' });
   const recorders = {};
   const origins = {};
   for (const [key, certificate, trust] of [
-    ['exact', good, {}], ['one-of-several-names', good, { names: ['other.test', name] }], ['any-case', good, { names: ['Orders.INTERNAL'] }], ['wildcard', wildcard, {}],
+    ['exact', good, {}], ['one-of-several-names', good, { names: ['other.test', name] }], ['any-case', good, { names: ['Orders.INTERNAL'] }], ['wildcard', wildcard, { names: ['a.orders.internal'] }],
     ['intermediate-within-its-constraints', deep, {}], ['rsa', rsa, {}], ['no-eku', open, {}],
     ['ip', good, { names: undefined }], ['ip-by-name', good, { names: ['127.0.0.1'] }],
     ['version', good, { min_version: '1.3' }], ['leaf-pin', good, { pins: [good.pin, foreign.pin] }], ['ca-pin', good, { pins: [foreign.pin, ca.pin] }],
@@ -239,7 +241,7 @@ test('`insecure` is the only way off: it shows, it does not turn pins off, and i
     const shown = (await status(gateway)).insecure;
     assert.deepEqual(shown.map(({ where, state }) => [where, state]), ['open', 'pinned', 'mispinned'].map((origin) => [`origins.${origin}`, 'in_force']));
     const { stdout } = await gateway.postern('explain', 'GET http://api.test/open');
-    assert.match(stdout, /insecure/i);
+    assert.match(stdout, /UNVERIFIED/);
   });
   await t.test('on its last day it still works, after it no more', async () => {
     clock.set((Date.parse(`${day(10)}T23:58:00Z`) - Date.now()) / 1000);
@@ -318,17 +320,19 @@ test('a CA file that is missing, empty or garbled refuses the start, and a reloa
 
 test('a pin may be of a key that is not in use yet: the origin changes to it without a word', async () => {
   const backup = ca.issue({ dns: [name] });
-  let certificate = good;
   const origin = await startTlsNode({ certificate: good });
-  const gateway = await fronting({ main: { url: origin.url, trust: trusting({ pins: [good.pin, backup.pin] }), pool: { max_idle: 0 } } });
-  for (certificate of [good, backup]) {
+  const gateway = await fronting({ main: { url: origin.url, trust: trusting({ pins: [good.pin, backup.pin] }) } });
+  const shows = async (certificate) => {
     origin.server.setSecureContext({ ...certificate.tls });
     for (const socket of origin.open) socket.destroy();
+    await until('the old connections to be gone', () => origin.open.size === 0);
+  };
+  for (const certificate of [good, backup]) {
+    await shows(certificate);
     assert.equal((await exchange(gateway.port, request('/main'))).text(), 'node\n');
   }
-  origin.server.setSecureContext({ ...ca.issue({ dns: [name] }).tls });
-  for (const socket of origin.open) socket.destroy();
-  await assertUntrusted(gateway, '/main', new RegExp('pin'));
+  await shows(ca.issue({ dns: [name] }));
+  await assertUntrusted(gateway, '/main', /pin/);
 });
 
 test('what is asked for (SNI) and what is verified are two things', async (t) => {
@@ -377,7 +381,7 @@ test('health checks come with the same trust and the same certificate', async ()
   const clients = Authority.root('Client CA');
   const identityOf = { mtls: clients.issue({ subject: 'CN=gateway', use: 'client' }).files };
   const origin = await startTlsNode({ certificate: good, clients });
-  const health = { path: '/health', interval: '100ms', healthy_threshold: 1, unhealthy_threshold: 1 };
+  const health = { path: '/health', interval: '200ms', timeout: '200ms', healthy_threshold: 1, unhealthy_threshold: 1 };
   const gateway = await fronting({
     right: { url: origin.url, trust: trusting(), identity: [identityOf], health },
     anonymous: { url: origin.url, trust: trusting(), health },

@@ -9,7 +9,7 @@ import { Gateway } from './lib/gateway.mjs';
 import { run } from './lib/process.mjs';
 import { byteByByte, connectTls, exchangeTls, recordsOf, refusalOf, sClient, startCutter } from './lib/tls_client.mjs';
 import { startTlsNginx, startTlsNode } from './lib/tls_origins.mjs';
-import { within } from './lib/wait.mjs';
+import { until, within } from './lib/wait.mjs';
 import { Wire, exchange, request } from './lib/wire.mjs';
 
 let ca;
@@ -354,7 +354,7 @@ test('self_signed is for development: it works, and says what it is', async () =
   const resolve = ['--resolve', `localhost:${development.port}:127.0.0.1`];
   assert.equal((await run('curl', ['-sSk', ...resolve, url])).stdout, 'hello');
   assert.equal((await run('curl', ['-sS', ...resolve, url])).code, 60, 'nobody vouches for it');
-  assert.match(development.output(), /PST-C053/);
+  await until('the warning', () => /PST-C053/.test(development.output()));
   const checked = await development.postern('check');
   assert.equal(checked.code, 0, checked.stderr);
   assert.match(checked.stdout + checked.stderr, /PST-C053.*(development|know)/s);

@@ -109,7 +109,7 @@ const spoilt = [
 // `inUse()`: fingerprint of the certificate that the other side is shown now.
 async function keepsTheOldOne(t, gateway, { files, make, where, inUse, first, use }) {
   let current = first;
-  let watched = 0;
+  let count = 0;
   for (const [what, code, spoil] of spoilt) {
     await t.test(what, async () => {
       const next = make();
@@ -117,7 +117,7 @@ async function keepsTheOldOne(t, gateway, { files, make, where, inUse, first, us
       const said = gateway.process.stderr.length;
       await spoil(files, next, make, use);
       // Some are noticed by the gateway itself, the others are asked for: both must refuse alike.
-      if (watched++ % 4 === 0) {
+      if (count++ % 4 === 0) {
         await until('the refusal', async () => (await gateway.metric('postern_config_reloads_total', { outcome: 'rejected' })) > rejected);
       } else {
         const { code: exit, stdout, stderr } = await gateway.postern('reload');
@@ -127,7 +127,8 @@ async function keepsTheOldOne(t, gateway, { files, make, where, inUse, first, us
       const { reload } = await status(gateway);
       assert.equal(reload.state, 'rejected');
       assert.match(reload.message, new RegExp(code));
-      await until('the log', () => gateway.process.stderr.slice(said).includes(code));
+      // The log holds back what repeats too often.
+      if (count <= 4) await until('the log', () => gateway.process.stderr.slice(said).includes(code));
       assert.equal(await inUse(), current.fingerprint, 'the one before stays in force');
       assert.equal((await certificateOf(gateway, where)).fingerprint, current.fingerprint);
       assert.ok((await gateway.metric('postern_config_reloads_total', { outcome: 'rejected' })) > rejected);
@@ -188,15 +189,15 @@ test('what does not start', async (t) => {
   }
   await t.test('an expired one starts with a warning, because others may be on the same listener; `check` refuses it', async () => {
     const gateway = await Gateway.start(serving(listener({ from: -20, until: -1 }).files));
-    assert.match(gateway.output(), /PST-C051/);
+    await until('the warning', () => /PST-C051/.test(gateway.output()));
     assert.ok((await gateway.metric('postern_certificate_days_left', { where: onListener })) < 0);
     assert.equal((await certificateOf(gateway, onListener)).state, 'expired');
     assert.equal((await gateway.postern('check')).code, 3);
   });
   await t.test('one that expires soon is said to', async () => {
-    const gateway = await Gateway.start(serving(listener({ until: 5.5 }).files));
+    const gateway = await Gateway.start(serving(listener({ from: -60, until: 5.5 }).files));
     const { stdout, stderr } = await gateway.postern('check');
-    assert.match(stdout + stderr, /PST-C051.*5 days/s);
+    assert.match(stdout + stderr, /expires in 5 days[^]*PST-C051/);
     assert.equal(await gateway.metric('postern_certificate_days_left', { where: onListener }), 5);
   });
 });

@@ -91,7 +91,6 @@ test('not under other rules about client certificates', async (t) => {
   const gateway = await Gateway.start(config({}, [withPolicy('mtls.test', clients.one)]));
   const changes = [
     ['another authority', [withPolicy('mtls.test', clients.two)]],
-    ['another host', [withPolicy('third.test', clients.two)]],
     ['no rule any more', []],
     ['one for the host itself', [withPolicy('api.test', clients.one)]],
   ];

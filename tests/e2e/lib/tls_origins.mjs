@@ -22,7 +22,7 @@ async function listening(name, child, port) {
 const described = (port, process) => ({ port, url: `https://127.0.0.1:${port}`, process });
 
 // nginx with the body of a configuration that the test wrote: `http` goes into the http block.
-export async function startNginxWith(http, { directory = temporaryDirectory(), port }) {
+export async function startNginxWith(http, { directory = temporaryDirectory(), port, env = {} }) {
   const config = path.join(directory, 'nginx.conf');
   writeFileSync(config, `
 daemon off;
@@ -41,7 +41,7 @@ http {
 ${http}
 }
 `, { mode: 0o600 });
-  const child = new Process('nginx', ['-e', 'stderr', '-p', directory, '-c', config], { env: withSbin });
+  const child = new Process('nginx', ['-e', 'stderr', '-p', directory, '-c', config], { env: { ...withSbin, ...env } });
   await listening('nginx', child, port);
   return { ...described(port, child), directory };
 }
@@ -65,13 +65,13 @@ export async function startTlsNginx({ certificate, clients = null, verify = 'on'
 }
 
 // The same of HAProxy, whose handshake fails without a certificate that it accepts.
-export async function startTlsHaproxy({ certificate, clients = null, extra = '' }) {
+export async function startTlsHaproxy({ certificate, clients = null, versions = '', extra = '' }) {
   const directory = temporaryDirectory();
   const port = await freePort();
   writeFileSync(path.join(directory, 'server.pem'), certificate.chainPem + certificate.keyPem, { mode: 0o600 });
   return startHaproxyWith(`
 frontend locked
-  bind 127.0.0.1:${port} ssl crt ${directory}/server.pem ${clients ? `ca-file ${clients.leaf} verify required` : ''}
+  bind 127.0.0.1:${port} ssl crt ${directory}/server.pem ${versions} ${clients ? `ca-file ${clients.leaf} verify required` : ''}
   ${extra}
   http-request return status 200 content-type application/json lf-string '{"server":"haproxy","sni":"%[ssl_fc_sni]","protocol":"%[ssl_fc_protocol]","reused":"%[ssl_fc_is_resumed]","subject":"%[ssl_c_s_dn(cn)]"}'
 `, { directory, port });
