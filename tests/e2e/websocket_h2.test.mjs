@@ -87,9 +87,10 @@ before(async () => {
 // ---- clients -----------------------------------------------------------------------------------------------------
 
 const opened = async (ws) => { ws.on('error', () => {}); await within('the WebSocket to open', Promise.race([once(ws, 'open'), once(ws, 'close').then(() => { throw new Error('closed before it was open'); })])); return ws; };
+const plain = { perMessageDeflate: false };
 const clients = {
-  'Upgrade in clear': (target, list = []) => opened(new WebSocket(`ws://127.0.0.1:${ports.h2c}${target}`, list, { headers: { host: 'api.test' } })),
-  'Upgrade within TLS': (target, list = []) => opened(new WebSocket(`wss://127.0.0.1:${ports.tls}${target}`, list, { headers: { host: 'api.test' }, servername: 'api.test', ca: testPki().ca })),
+  'Upgrade in clear': (target, list = []) => opened(new WebSocket(`ws://127.0.0.1:${ports.h2c}${target}`, list, { ...plain, headers: { host: 'api.test' } })),
+  'Upgrade within TLS': (target, list = []) => opened(new WebSocket(`wss://127.0.0.1:${ports.tls}${target}`, list, { ...plain, headers: { host: 'api.test' }, servername: 'api.test', ca: testPki().ca })),
   'extended CONNECT in clear': (target, list = []) => extendedConnect(target, list, false),
   'extended CONNECT over TLS': (target, list = []) => extendedConnect(target, list, true),
 };
@@ -210,6 +211,17 @@ test('a reader that is slow stops the writer, not the gateway', async (t) => {
         onSocket = null;
       });
     }
+  }
+});
+
+test('extensions are between the two ends', async () => {
+  onSocket = null;
+  for (const origin of ['upgrade', 'secure']) {
+    const ws = await opened(new WebSocket(`ws://127.0.0.1:${ports.h2c}/${origin}/ws`, { headers: { host: 'api.test' } }));
+    assert.match(ws.extensions, /permessage-deflate/);
+    const message = Buffer.alloc(1_000_000);
+    assert.ok((await roundTrip(ws, message)).equals(message));
+    ws.close();
   }
 });
 
