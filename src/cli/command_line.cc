@@ -201,9 +201,15 @@ class CommandLine {
         ->check(CLI::Range(1, 65535));
     CLI::Option* const once =
         verb.add_flag("--once", demo_.once, "Run every check once and exit: 0 if all passed, 4 if not");
-    verb.add_option("--backend", demo_.backends, "name=http://127.0.0.1:port of another locked backend")->take_all();
-    verb.add_option("--backend-secret", demo_.backend_secrets, "File with that backend's secret, in the same order")
+    verb.add_option("--backend", demo_.backends,
+                    "name=http://127.0.0.1:port of another locked backend; https:// if it demands a certificate of "
+                    "the client authority")
         ->take_all();
+    verb.add_option("--backend-secret", demo_.backend_secrets,
+                    "File with the secret of an http:// backend, in the same order")
+        ->take_all();
+    verb.add_option("--state-directory", demo_.state_directory,
+                    "Where `postern ca init` has made the authorities that https:// backends know");
     add_json(verb, demo_.format)->needs(once);
     verb.callback([this] { chosen_ = [this] { return demo(demo_, console_); }; });
   }
