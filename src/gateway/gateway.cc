@@ -218,7 +218,8 @@ Result<void> Gateway::provide_certificates(const config::Config& config) {
   if (!uses_managed_certificates(config)) return {};
   const std::string directory = config.state_directory + "/ca";
   if (!managed_) {
-    Result<std::unique_ptr<ManagedCertificates>> opened = ManagedCertificates::open(directory, options_.clock.wall());
+    Result<std::unique_ptr<ManagedCertificates>> opened =
+        ManagedCertificates::open(directory, options_.clock.wall(), options_.entropy);
     if (!opened) return unusable(directory, opened.error());
     managed_ = std::move(*opened);
   }

@@ -41,7 +41,7 @@ Result<std::unique_ptr<ManagedCertificates>> ManagedCertificates::open(const std
 
 Result<std::unique_ptr<ManagedCertificates>> ManagedCertificates::rehearse(const std::string& directory, WallTime now) {
   std::error_code ignored;
-  if (std::filesystem::exists(directory, ignored)) return from(tls::load_authorities(directory));
+  if (std::filesystem::exists(directory + "/client-ca.pem", ignored)) return from(tls::load_authorities(directory));
   const auto imagine = [&](tls::CertifiedKey::Use use) {
     return tls::Authority::make("not made yet", use, now - tls::kClockSkew, now + tls::kAuthorityLife);
   };
