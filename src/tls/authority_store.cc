@@ -250,6 +250,8 @@ bool is_gateway_name(std::string_view name) { return !name.empty() && gateway_na
 
 }  // namespace
 
+std::string authority_directory(std::string_view state_directory) { return std::string(state_directory) + "/ca"; }
+
 Result<Authorities> make_authorities(const std::string& directory, WallTime now, const Entropy& entropy,
                                      const MakeOptions& options, Duration max_wait) {
   if (Result<void> ready = prepare(directory); !ready) return std::unexpected(std::move(ready.error()));
