@@ -255,13 +255,20 @@ Exit ca_export(const CaExportOptions& given, const Console& console) {
     return report_misuse(visible(options.origin) + " is no name of an origin: a-z, then a-z, 0-9, _ and -", options,
                          console);
   }
+  if (!options.files.starts_with('/') || !is_plain(options.files) || !is_plain(options.backend)) {
+    return report_misuse("--files takes an absolute path and --backend host:port, of letters, digits and / . _ -",
+                         options, console);
+  }
   if (!find_directory(options, console)) return Exit::configuration;
   const Result<Authorities> authorities = tls::load_authorities(options.directory);
   if (!authorities) return report_error(authorities.error(), options, console);
   const std::string pem = authorities->client.certificate().to_pem();
   std::string snippet;
-  if (!options.server.empty()) snippet = origin_snippet(options.server, options.origin, authorities->deployment);
-  if (options.format == Format::text) return console.out(pem + snippet) ? Exit::ok : Exit::runtime;
+  if (!options.server.empty()) {
+    snippet = to_text({options.server, options.origin, authorities->deployment, options.files,
+                       std::to_string(options.port), options.backend});
+  }
+  if (options.format == Format::text) return console.out(snippet.empty() ? pem : snippet) ? Exit::ok : Exit::runtime;
   std::string text;
   JsonWriter json(text);
   json.begin_object();

@@ -133,10 +133,17 @@ class CommandLine {
     CLI::Option* const origin =
         out.add_option("--origin", ca_export_.origin, "Name of the origin in the configuration");
     CLI::Option* const server =
-        out.add_option("--for", ca_export_.server, "And the configuration of a server that demands and checks it")
+        out.add_option("--for", ca_export_.server, "Print the configuration of a server that demands and checks it")
             ->check(CLI::IsMember(std::vector<std::string>(kSnippetServers.begin(), kSnippetServers.end())));
     server->needs(origin);
     origin->needs(server);
+    out.add_option("--files", ca_export_.files, "Where client-ca.pem, ORIGIN.pem and ORIGIN.key are on its machine")
+        ->needs(server)
+        ->capture_default_str();
+    out.add_option("--port", ca_export_.port, "Port that it listens on")->needs(server)->capture_default_str();
+    out.add_option("--backend", ca_export_.backend, "host:port of the application behind it")
+        ->needs(server)
+        ->capture_default_str();
     out.callback([this] { chosen_ = [this] { return ca_export(ca_export_, console_); }; });
 
     add_ca_issue_origin(*ca.add_subcommand("issue-origin", "Make a key and a server certificate for an origin"));

@@ -1,5 +1,7 @@
 #include "cli/origin_snippets.h"
 
+#include <algorithm>
+
 namespace postern::cli {
 namespace {
 
@@ -11,46 +13,47 @@ map $ssl_client_s_dn $from_postern {
   "CN=%ORIGIN%" 1;  # issued for this origin, not for another one of the same deployment
 }
 server {
-  listen 8443 ssl;
-  ssl_certificate %DIRECTORY%/%ORIGIN%.pem;
-  ssl_certificate_key %DIRECTORY%/%ORIGIN%.key;
+  listen %PORT% ssl;
+  ssl_certificate %FILES%/%ORIGIN%.pem;
+  ssl_certificate_key %FILES%/%ORIGIN%.key;
   ssl_protocols TLSv1.2 TLSv1.3;
-  ssl_client_certificate %DIRECTORY%/client-ca.pem;
+  ssl_client_certificate %FILES%/client-ca.pem;
   ssl_verify_client on;
+  ssl_conf_command VerifyMode Require;  # nginx 1.19.4 or later: without a certificate there is not even a handshake
   ssl_verify_depth 1;
   if ($from_postern = 0) { return 403; }
-  location / { proxy_pass http://127.0.0.1:8080; }
+  location / { proxy_pass http://%BACKEND%; }
 }
 )";
 
 constexpr std::string_view kHaproxy = R"(# HAProxy. It takes certificate and key from one file; as root:
-#   (umask 077; cd %DIRECTORY% && cat %ORIGIN%.pem %ORIGIN%.key > %ORIGIN%.haproxy.pem)
+#   (umask 077; cd %FILES% && cat %ORIGIN%.pem %ORIGIN%.key > %ORIGIN%.haproxy.pem)
 frontend %ORIGIN%
   mode http
-  bind :8443 ssl crt %DIRECTORY%/%ORIGIN%.haproxy.pem ca-file %DIRECTORY%/client-ca.pem verify required ssl-min-ver TLSv1.2 alpn h2,http/1.1
+  bind :%PORT% ssl crt %FILES%/%ORIGIN%.haproxy.pem ca-file %FILES%/client-ca.pem verify required ssl-min-ver TLSv1.2 alpn h2,http/1.1
   # issued for this origin, not for another one of the same deployment
   http-request deny deny_status 403 unless { ssl_c_s_dn(cn) -m str %ORIGIN% }
   default_backend %ORIGIN%
 backend %ORIGIN%
   mode http
-  server main 127.0.0.1:8080
+  server main %BACKEND%
 )";
 
 // An `expression` cannot look at this placeholder: it is no string there.
 constexpr std::string_view kCaddy =
-    R"(# Caddyfile, Caddy 2.6 or later. From 2.8 on, `trust_pool file %DIRECTORY%/client-ca.pem` is the newer form of the
+    R"(# Caddyfile, Caddy 2.6 or later. From 2.8 on, `trust_pool file %FILES%/client-ca.pem` is the newer form of the
 # line with trusted_ca_cert_file.
-:8443 {
-  tls %DIRECTORY%/%ORIGIN%.pem %DIRECTORY%/%ORIGIN%.key {
+:%PORT% {
+  tls %FILES%/%ORIGIN%.pem %FILES%/%ORIGIN%.key {
     client_auth {
       mode require_and_verify
-      trusted_ca_cert_file %DIRECTORY%/client-ca.pem
+      trusted_ca_cert_file %FILES%/client-ca.pem
     }
   }
   # issued for this origin, not for another one of the same deployment
   @stranger not vars_regexp {http.request.tls.client.san.uris.0} ^postern://%DEPLOYMENT%/gateway/[^/]+/origin/%ORIGIN%$
   respond @stranger 403
-  reverse_proxy 127.0.0.1:8080
+  reverse_proxy %BACKEND%
 }
 )";
 
@@ -63,10 +66,10 @@ transport_socket:
     common_tls_context:
       alpn_protocols: [h2, http/1.1]
       tls_certificates:
-      - certificate_chain: {filename: %DIRECTORY%/%ORIGIN%.pem}
-        private_key: {filename: %DIRECTORY%/%ORIGIN%.key}
+      - certificate_chain: {filename: %FILES%/%ORIGIN%.pem}
+        private_key: {filename: %FILES%/%ORIGIN%.key}
       validation_context:
-        trusted_ca: {filename: %DIRECTORY%/client-ca.pem}
+        trusted_ca: {filename: %FILES%/client-ca.pem}
         # Issued for this origin, not for another one of the same deployment. What comes before this end of the name is
         # postern://%DEPLOYMENT%/gateway/NAME: the CA signs nothing else.
         match_typed_subject_alt_names:
@@ -82,9 +85,9 @@ import https from 'node:https';
 const gateway = /^URI:postern:\/\/%DEPLOYMENT%\/gateway\/[^/]+\/origin\/%ORIGIN%$/;
 
 const server = https.createServer({
-  cert: readFileSync('%DIRECTORY%/%ORIGIN%.pem'),
-  key: readFileSync('%DIRECTORY%/%ORIGIN%.key'),
-  ca: readFileSync('%DIRECTORY%/client-ca.pem'),
+  cert: readFileSync('%FILES%/%ORIGIN%.pem'),
+  key: readFileSync('%FILES%/%ORIGIN%.key'),
+  ca: readFileSync('%FILES%/client-ca.pem'),
   requestCert: true,
   rejectUnauthorized: true,
   minVersion: 'TLSv1.2',
@@ -96,7 +99,7 @@ const server = https.createServer({
   }
   response.end('hello\n');
 });
-server.listen(8443);
+server.listen(%PORT%);
 )";
 
 std::string_view text_for(std::string_view server) {
@@ -115,12 +118,21 @@ void replace_all(std::string& text, std::string_view what, std::string_view by) 
 
 }  // namespace
 
-std::string origin_snippet(std::string_view server, std::string_view origin, std::string_view deployment) {
-  std::string text(text_for(server));
-  replace_all(text, "%DIRECTORY%", kOriginDirectory);
-  replace_all(text, "%ORIGIN%", origin);
-  replace_all(text, "%DEPLOYMENT%", deployment);
+std::string to_text(const OriginSnippet& snippet) {
+  std::string text(text_for(snippet.server));
+  replace_all(text, "%FILES%", snippet.files);
+  replace_all(text, "%ORIGIN%", snippet.origin);
+  replace_all(text, "%DEPLOYMENT%", snippet.deployment);
+  replace_all(text, "%PORT%", snippet.port);
+  replace_all(text, "%BACKEND%", snippet.backend);
   return text;
+}
+
+bool is_plain(std::string_view text) noexcept {
+  constexpr std::string_view kSigns = "/._-:[]";
+  return !text.empty() && std::ranges::all_of(text, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || kSigns.contains(c);
+  });
 }
 
 }  // namespace postern::cli

@@ -10,11 +10,18 @@ namespace postern::cli {
 
 inline constexpr std::array<std::string_view, 5> kSnippetServers = {"nginx", "haproxy", "caddy", "envoy", "node"};
 
-// Where the snippets expect client-ca.pem, ORIGIN.pem and ORIGIN.key.
-inline constexpr std::string_view kOriginDirectory = "/etc/postern";
-
-// `server` is one of kSnippetServers, `origin` the name of an origin, `deployment` as in tls/authority_store.h: texts
-// that mean nothing special in any of the languages. Ends with a newline.
-[[nodiscard]] std::string origin_snippet(std::string_view server, std::string_view origin, std::string_view deployment);
+// Texts that mean nothing special in any of the languages.
+struct OriginSnippet {
+  std::string_view server;      // one of kSnippetServers
+  std::string_view origin;      // its name
+  std::string_view deployment;  // as in tls/authority_store.h
+  std::string_view files;       // directory of client-ca.pem, ORIGIN.pem and ORIGIN.key
+  std::string port;             // to listen on
+  std::string_view backend;     // host:port of the application
+};
+// Ends with a newline.
+[[nodiscard]] std::string to_text(const OriginSnippet& snippet);
+// Whether a directory, or host:port, can stand in all of them as it is: letters, digits and a few signs.
+[[nodiscard]] bool is_plain(std::string_view text) noexcept;
 
 }  // namespace postern::cli

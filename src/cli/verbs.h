@@ -78,8 +78,11 @@ struct CaInitOptions : CaOptions {
   std::string offline_client_key;  // file that takes the client CA's key; empty: it stays in the directory
 };
 struct CaExportOptions : CaOptions {
-  std::string server;  // of kSnippetServers; empty: the certificate alone
-  std::string origin;  // with `server`
+  std::string server;  // of kSnippetServers; empty: the certificate
+  std::string origin;  // with `server`, and so are the others
+  std::string files = "/etc/postern";
+  std::uint16_t port = 8443;
+  std::string backend = "127.0.0.1:8080";
 };
 struct CaIssueOptions : CaOptions {
   std::string origin;
