@@ -30,11 +30,10 @@ using Use = CertifiedKey::Use;
 constexpr std::uint32_t kKeyMode = 0600;
 constexpr std::uint32_t kCertificateMode = 0644;
 
-Exit report_error(const Error& error, const CaOptions& options, const Console& console, std::string fix = {}) {
-  Failure failure{std::string(error.detail()), {}, {}, std::move(fix)};
+Exit report_error(const Error& error, const CaOptions& options, const Console& console) {
+  Failure failure{std::string(error.detail()), {}, {}, {}};
   if (error.side() == Side::client) return report(failure, Exit::usage, options.format, console);
   failure.code = info(error.code()).id;
-  if (!failure.fix.empty()) return report(failure, Exit::runtime, options.format, console);
   failure.fix = options.directory.empty()
                     ? "work as the user that the gateway runs as, or name another directory with --directory"
                     : "work as the user that the gateway runs as, and see whether --directory names the right one";
@@ -226,10 +225,7 @@ Exit ca_init(const CaInitOptions& given, const Console& console) {
   const WallTime now = SystemClock().wall();
   const Result<Authorities> made = tls::make_authorities(options.directory, now, SystemEntropy(),
                                                          {.offline_client_key = options.offline_client_key});
-  if (!made) {
-    return report_error(made.error(), options, console,
-                        "`postern ca show` shows what is there; --directory names another directory");
-  }
+  if (!made) return report_error(made.error(), options, console);
   // What is shown is what is in the directory.
   const Result<Authorities> kept = tls::load_authorities(options.directory);
   if (!kept) return report_error(kept.error(), options, console);
