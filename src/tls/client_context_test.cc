@@ -241,6 +241,7 @@ TEST_F(ClientContextTest, protocols_by_alpn) {
       {true, true, false, Alpn::http_1_1, "", ""},
       {false, true, true, Alpn::http_1_1, "", ""},
       {true, false, true, Alpn::h2, "", ""},
+      {false, false, true, Alpn::none, "", ""},
       {true, false, false, Alpn::none, "no protocol in common (ALPN): alert no application protocol",
        "no protocol in common (ALPN)"},
   };
