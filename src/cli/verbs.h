@@ -60,6 +60,43 @@ struct KeysRevokeOptions : KeysOptions {
 [[nodiscard]] Exit keys_list(const KeysOptions& options, const Console& console);
 [[nodiscard]] Exit keys_revoke(const KeysRevokeOptions& options, const Console& console);
 
+// ca: the private authorities of managed mTLS (tls/authority_store.h). They work on the directory itself; no gateway
+// has to be running.
+struct CaOptions {
+  std::string config = kDefaultConfig;
+  std::string directory;  // empty: as the configuration says
+  Format format = Format::text;
+};
+struct CaInitOptions : CaOptions {
+  std::string offline_client_key;  // file that takes the client CA's key; empty: it stays in the directory
+};
+struct CaExportOptions : CaOptions {
+  std::string server;  // of kSnippetServers; empty: the certificate alone
+  std::string origin;  // with `server`
+};
+struct CaIssueOptions : CaOptions {
+  std::string origin;
+  std::vector<std::string> dns_names;
+  std::vector<std::string> ip_addresses;
+  std::string out;  // directory for ORIGIN.pem and ORIGIN.key
+};
+struct CaSignOptions : CaOptions {
+  std::string use;      // "client" or "server"
+  std::string csr;      // file
+  std::string origin;   // needed for a client
+  std::string gateway;  // client; empty: the name of this host
+  std::vector<std::string> dns_names;
+  std::vector<std::string> ip_addresses;
+  unsigned days = 90;
+  std::string ca_key;  // file with the key of the authority, if it is not in the directory
+  std::string out;     // file; empty: standard output
+};
+[[nodiscard]] Exit ca_init(const CaInitOptions& options, const Console& console);
+[[nodiscard]] Exit ca_show(const CaOptions& options, const Console& console);
+[[nodiscard]] Exit ca_export(const CaExportOptions& options, const Console& console);
+[[nodiscard]] Exit ca_issue_origin(const CaIssueOptions& options, const Console& console);
+[[nodiscard]] Exit ca_sign(const CaSignOptions& options, const Console& console);
+
 [[nodiscard]] Exit schema(const Console& console);  // JSON in any format
 [[nodiscard]] Exit version(Format format, const Console& console);
 
