@@ -47,6 +47,8 @@ class ServerSession::Impl final : public Session, ServerStream::Owner {
   // ---- Session ----
   HttpStream* open_stream(std::int32_t id) override;
   void on_settings() override { client_speaks_ = true; }
+  // Its PING goes behind the announcement: what comes before the answer was sent by a client that did not know yet.
+  void on_end_announced() override;
   void on_pong() override {
     if (draining_) end_draining();
   }
@@ -187,12 +189,15 @@ void ServerSession::Impl::drain() noexcept {
 }
 
 void ServerSession::Impl::announce_end() noexcept {
-  static constexpr std::array<std::uint8_t, 8> kPing = {'d', 'r', 'a', 'i', 'n'};
   drain_until_ = loop().now() + kDrainGrace;
   static_cast<void>(nghttp2_submit_shutdown_notice(engine()));
-  static_cast<void>(nghttp2_submit_ping(engine(), NGHTTP2_FLAG_NONE, kPing.data()));
   push_later();
   move_deadline();
+}
+
+void ServerSession::Impl::on_end_announced() {
+  static constexpr std::array<std::uint8_t, 8> kPing = {'d', 'r', 'a', 'i', 'n'};
+  static_cast<void>(nghttp2_submit_ping(engine(), NGHTTP2_FLAG_NONE, kPing.data()));
 }
 
 void ServerSession::Impl::end_draining() noexcept {

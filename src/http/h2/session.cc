@@ -468,8 +468,8 @@ void Session::on_reset_sent(std::uint32_t error_code) noexcept {
   }
 }
 
-void Session::on_goaway_sent(std::int32_t last_stream, std::uint32_t error_code) noexcept {
-  if (last_stream == kHighestStream && error_code == NGHTTP2_NO_ERROR) return;
+void Session::on_goaway_sent(std::int32_t last_stream, std::uint32_t error_code) {
+  if (last_stream == kHighestStream && error_code == NGHTTP2_NO_ERROR) return on_end_announced();
   ++counters_->goaways_sent[Counters::index(error_code)];
   if (error_code == NGHTTP2_NO_ERROR) return;
   // The library ends a connection only for what the peer did.

@@ -122,6 +122,8 @@ class Session : Loop::Deferred {
   virtual void on_settings() {}
   virtual void on_goaway(std::uint32_t /*error_code*/) {}
   virtual void on_pong() {}
+  // The GOAWAY that only announces the end has been serialised.
+  virtual void on_end_announced() {}
   // A stream that was opened is over on the wire.
   virtual void on_stream_over() {}
   // After bytes were received; outside.
@@ -152,7 +154,7 @@ class Session : Loop::Deferred {
   [[nodiscard]] std::size_t room() const noexcept;
   [[nodiscard]] bool over() const noexcept;
   void on_reset_sent(std::uint32_t error_code) noexcept;
-  void on_goaway_sent(std::int32_t last_stream, std::uint32_t error_code) noexcept;
+  void on_goaway_sent(std::int32_t last_stream, std::uint32_t error_code);
   void on_flood() noexcept;
   void on_fatal(int library_error) noexcept;
 

@@ -14,9 +14,8 @@
 #include <vector>
 
 #include "http/connection/test_support.h"
-#include "http/downstream.h"
 #include "http/h2/conduct.h"
-#include "platform/event.h"
+#include "http/h2/server_session.h"
 
 namespace postern::http::h2 {
 
@@ -104,6 +103,96 @@ inline Pairs request(std::string method, std::string path, const Pairs& more = {
 inline Pairs response(std::string status, const Pairs& more = {}) {
   Pairs out = {{":status", std::move(status)}};
   out.insert(out.end(), more.begin(), more.end());
+  return out;
+}
+
+// ---- frames that came, as text ----
+
+// Frame by frame what a session has said: "headers 1 :status=200 x=y end", "data 1 5 end", "rst 1 8", "goaway 3 0",
+// "ping ack". Header blocks are decoded, so it must see all of them. SETTINGS and WINDOW_UPDATE are left out.
+class Transcript {
+ public:
+  Transcript() { nghttp2_hd_inflate_new(&inflater_); }
+  Transcript(const Transcript&) = delete;
+  Transcript& operator=(const Transcript&) = delete;
+  ~Transcript() { nghttp2_hd_inflate_del(inflater_); }
+
+  // Only pseudo-fields of heads unless `all_fields`.
+  bool all_fields = false;
+
+  std::vector<std::string> read(std::string_view bytes) {
+    std::vector<std::string> out;
+    pending_ += bytes;
+    while (pending_.size() >= 9) {
+      const auto byte = [&](std::size_t i) {
+        return static_cast<std::size_t>(static_cast<unsigned char>(pending_[i]));
+      };
+      const std::size_t length = byte(0) << 16 | byte(1) << 8 | byte(2);
+      if (pending_.size() < 9 + length) break;
+      const std::string payload = pending_.substr(9, length);
+      const auto flags = static_cast<std::uint8_t>(byte(4));
+      const std::string stream = std::to_string(byte(5) << 24 | byte(6) << 16 | byte(7) << 8 | byte(8));
+      const std::string text = describe(static_cast<FrameType>(byte(3)), flags, stream, payload);
+      if (!text.empty()) out.push_back(text);
+      pending_.erase(0, 9 + length);
+    }
+    return out;
+  }
+
+ private:
+  static std::string number(std::string_view bytes) {
+    std::size_t value = 0;
+    for (const char c : bytes) value = value << 8 | static_cast<unsigned char>(c);
+    return std::to_string(value);
+  }
+  std::string describe(FrameType type, std::uint8_t flags, const std::string& stream, const std::string& payload) {
+    const std::string end = (flags & kEndStreamFlag) != 0 ? " end" : "";
+    switch (type) {
+      case FrameType::headers:
+      case FrameType::continuation: {
+        block_ += payload;
+        if ((flags & kEndHeadersFlag) == 0) return "";
+        return "headers " + stream + decode() + end;
+      }
+      case FrameType::data: return "data " + stream + " " + std::to_string(payload.size()) + end;
+      case FrameType::rst_stream: return "rst " + stream + " " + number(payload);
+      case FrameType::goaway: return "goaway " + number(payload.substr(0, 4)) + " " + number(payload.substr(4, 4));
+      case FrameType::ping: return (flags & kAckFlag) != 0 ? "ping ack" : "ping";
+      case FrameType::settings:
+      case FrameType::window_update: return "";
+      default: return "frame " + std::to_string(static_cast<int>(type)) + " " + stream;
+    }
+  }
+  std::string decode() {
+    std::string out;
+    const auto* at = reinterpret_cast<const std::uint8_t*>(block_.data());
+    std::size_t left = block_.size();
+    for (;;) {
+      nghttp2_nv field{};
+      int flags = 0;
+      const ssize_t used = nghttp2_hd_inflate_hd2(inflater_, &field, &flags, at, left, 1);
+      if (used < 0) return " undecodable";
+      at += used;
+      left -= static_cast<std::size_t>(used);
+      const std::string name(reinterpret_cast<const char*>(field.name), field.namelen);
+      if ((flags & NGHTTP2_HD_INFLATE_EMIT) != 0 && (all_fields || name[0] == ':')) {
+        out += " " + name + "=" + std::string(reinterpret_cast<const char*>(field.value), field.valuelen);
+      }
+      if ((flags & NGHTTP2_HD_INFLATE_FINAL) != 0) break;
+    }
+    nghttp2_hd_inflate_end_headers(inflater_);
+    block_.clear();
+    return out;
+  }
+
+  nghttp2_hd_inflater* inflater_ = nullptr;
+  std::string pending_;
+  std::string block_;
+};
+
+inline std::string join(const std::vector<std::string>& lines) {
+  std::string out;
+  for (const std::string& line : lines) out += (out.empty() ? "" : "; ") + line;
   return out;
 }
 
@@ -338,200 +427,4 @@ class Library {
   std::map<std::int32_t, Body> bodies_;
   std::string unsent_;
 };
-
-// ---- the service ----
-
-// What a request wants is its path: /echo, /bytes/N (length known), /stream/N (not known), /wait (until release()),
-// /early (answers without reading), /none (204), /interim, /trailers, /broken, /nothing, /ws. Anything else is answered
-// with what was understood of the request.
-class Service final : public RequestHandler {
- public:
-  explicit Service(Loop& loop) : loop_(loop) {}
-
-  [[nodiscard]] Task<AfterResponse> handle(Downstream& client) override {
-    const Running counted(*this);
-    Exchange exchange;
-    const Result<void> received = co_await client.receive(exchange);
-    const RequestHead& request = exchange.request;
-    std::string note = std::string(request.method_text) + " " + std::string(request.target);
-    if (!received) {
-      failures.push_back(h1::text_of(received.error()));
-      const Result<void> told = co_await answer(client, info(received.error().code()).status, failures.back(), {});
-      co_return told ? AfterResponse::keep_alive : AfterResponse::close;
-    }
-    requests.push_back(note + " " + std::string(h1::text_of(request.framing)) +
-                       (request.framing == Framing::length ? " " + std::to_string(request.content_length) : "") + " " +
-                       h1::text_of(request.headers));
-    const std::string_view target = request.target;
-    if (request.expect_continue) {
-      const Result<void> told = co_await client.send_continue();
-      if (!told) co_return AfterResponse::close;
-    }
-    if (target == "/nothing") co_return AfterResponse::close;
-    if (target == "/ws" && request.headers.find(HeaderName::upgrade)) {
-      const AfterResponse over = co_await converse(client, request);
-      co_return over;
-    }
-    if (target == "/wait") {
-      while (!released_) co_await loop_.sleep_for(std::chrono::milliseconds(1));
-    }
-    if (target == "/none") {
-      ResponseHead head;
-      head.status = 204;
-      client.start(head);
-      const Result<void> finished = co_await client.finish({});
-      co_return finished ? AfterResponse::keep_alive : AfterResponse::close;
-    }
-    if (target == "/interim") {
-      ResponseHead early;
-      early.status = 103;
-      early.headers.append("Link", "</a>");
-      const Result<void> told = co_await client.send_informational(early);
-      if (!told) co_return AfterResponse::close;
-    }
-    if (target == "/broken") {
-      ResponseHead head;
-      head.status = 200;
-      head.framing = Framing::length;
-      head.content_length = 10;
-      client.start(head);
-      const Result<void> written = co_await client.write("abc", End::more);
-      static_cast<void>(written);
-      co_return AfterResponse::close;
-    }
-    if (target.starts_with("/bytes/") || target.starts_with("/stream/")) {
-      const AfterResponse sent = co_await produce(client, target);
-      co_return sent;
-    }
-    std::string body = requests.back();
-    std::string trailers;
-    if (target != "/early" && target != "/hoard") {
-      Collected collected;
-      co_await collect(client.body(), collected, loop_);
-      if (collected.end != "end" && collected.end != "last") {
-        failures.push_back(collected.end);
-        const Result<void> told = co_await answer(client, 400, collected.end, {});
-        co_return told ? AfterResponse::keep_alive : AfterResponse::close;
-      }
-      if (target == "/echo") body = collected.data;
-      trailers = collected.trailers;
-    }
-    const Result<void> answered =
-        co_await answer(client, 200, body, target == "/trailers" ? "x-sum" : std::string(trailers));
-    if (!answered) failures.push_back(h1::text_of(answered.error()));
-    co_return answered ? AfterResponse::keep_alive : AfterResponse::close;
-  }
-
-  void release() { released_ = true; }
-
-  std::vector<std::string> requests;
-  std::vector<std::string> failures;  // errors of receiving, reading and writing
-  int running = 0;
-  int most_running = 0;
-  int ended = 0;  // however
-
- private:
-  struct Running {
-    explicit Running(Service& of) : service(of) {
-      service.most_running = std::max(service.most_running, ++service.running);
-    }
-    ~Running() {
-      --service.running;
-      ++service.ended;
-    }
-    Service& service;
-  };
-
-  // `trailers`: "" is none, else one field whose value this is.
-  [[nodiscard]] Task<Result<void>> answer(Downstream& client, int status, std::string body, std::string trailers) {
-    ResponseHead head;
-    head.status = status;
-    head.headers.append("Server", "test");
-    head.headers.append("Connection", "keep-alive");
-    if (trailers.empty()) {
-      head.framing = Framing::length;
-      head.content_length = body.size();
-      client.start(head);
-      co_return co_await client.write(body, End::last);
-    }
-    head.framing = Framing::chunked;
-    client.start(head);
-    const Result<void> written = co_await client.write(body, End::more);
-    if (!written) co_return fail(written.error().code(), written.error().side());
-    Headers fields;
-    fields.append("X-Trailer", trailers);
-    co_return co_await client.finish(fields);
-  }
-
-  [[nodiscard]] Task<AfterResponse> produce(Downstream& client, std::string_view target) {
-    std::size_t left = std::stoul(std::string(target.substr(target.rfind('/') + 1)));
-    ResponseHead head;
-    head.status = 200;
-    head.framing = target.starts_with("/bytes/") ? Framing::length : Framing::chunked;
-    head.content_length = left;
-    client.start(head);
-    std::string block(40'000, 'x');
-    while (left != 0) {
-      const std::size_t size = std::min(left, block.size());
-      left -= size;
-      const End end = left == 0 ? End::last : End::more;
-      const Result<void> written = co_await client.write(std::string_view(block).substr(0, size), end);
-      if (!written) {
-        failures.push_back(h1::text_of(written.error()));
-        co_return AfterResponse::close;
-      }
-    }
-    const Result<void> finished = co_await client.finish({});
-    co_return finished ? AfterResponse::keep_alive : AfterResponse::close;
-  }
-
-  // Accepts a WebSocket and sends back what it gets.
-  [[nodiscard]] Task<AfterResponse> converse(Downstream& client, const RequestHead& request);
-
-  Loop& loop_;
-  bool released_ = false;
-};
-
-inline Task<AfterResponse> Service::converse(Downstream& client, const RequestHead& request) {
-  ResponseHead head;
-  head.status = 101;
-  head.headers.append(HeaderName::upgrade, "websocket");
-  const std::string accept = "accepted " + std::string(request.headers.value(HeaderName::sec_websocket_key));
-  head.headers.append(HeaderName::sec_websocket_accept, accept);
-  client.start(head);
-  const Result<void> told = co_await client.finish({});
-  if (!told) co_return AfterResponse::close;
-  Stream& stream = client.raw_stream();
-  stream.reset_on_close();
-  for (;;) {
-    char bytes[1000];
-    const IoResult got = stream.try_read(bytes);
-    if (got.status == IoStatus::would_block) {
-      const Wake wake = co_await stream.readable();
-      static_cast<void>(wake);
-      continue;
-    }
-    if (got.status != IoStatus::ok) {
-      if (got.status == IoStatus::eof) {
-        stream.close_in_order();
-        stream.shutdown_write();
-      }
-      failures.push_back(got.status == IoStatus::eof ? "ws ended" : "ws failed");
-      co_return AfterResponse::keep_alive;
-    }
-    std::string_view left(bytes, got.bytes);
-    while (!left.empty()) {
-      iovec part{const_cast<char*>(left.data()), left.size()};
-      const IoResult sent = stream.try_write({&part, 1});
-      if (sent.status == IoStatus::would_block) {
-        const Wake wake = co_await stream.writable();
-        static_cast<void>(wake);
-        continue;
-      }
-      if (sent.status != IoStatus::ok) co_return AfterResponse::close;
-      left.remove_prefix(sent.bytes);
-    }
-  }
-}
-
 }  // namespace postern::http::h2
