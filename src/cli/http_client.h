@@ -15,12 +15,12 @@
 namespace postern::cli {
 
 struct ClientRequest {
-  std::shared_ptr<const tls::ClientContext> tls;  // nullptr: in clear
   SocketAddress address;
   std::string method = "GET";
   std::string path;
   std::string host;
   std::vector<std::pair<std::string, std::string>> headers;
+  std::shared_ptr<const tls::ClientContext> tls = nullptr;  // nullptr: in clear
 };
 
 struct ClientAnswer {

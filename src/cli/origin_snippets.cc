@@ -129,7 +129,7 @@ std::string to_text(const OriginSnippet& snippet) {
 }
 
 bool is_plain(std::string_view text) noexcept {
-  constexpr std::string_view kSigns = "/._-:[]";
+  static constexpr std::string_view kSigns = "/._-:[]";
   return !text.empty() && std::ranges::all_of(text, [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || kSigns.contains(c);
   });
