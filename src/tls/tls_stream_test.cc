@@ -532,6 +532,20 @@ TEST_F(AgainstRaw, a_flood_of_key_updates_ends_it) {
   }
 }
 
+TEST_F(AgainstRaw, padding_without_data_ends_it) {
+  open();
+  SSL_set_block_padding(raw->ssl(), 16'384);
+  IoResult end;
+  for (int i = 0; i < 12; ++i) {
+    SSL_key_update(raw->ssl(), SSL_KEY_UPDATE_NOT_REQUESTED);
+    raw->step();
+    settle(world.loop);
+    EXPECT_EQ(get(*server, &end), "");
+    EXPECT_EQ(end.status, i < 7 ? IoStatus::would_block : IoStatus::error) << i;
+  }
+  EXPECT_EQ(end.error, EPROTO);
+}
+
 TEST_F(AgainstRaw, answers_that_nobody_reads_are_bounded) {
   open(TLS1_3_VERSION, {.capacity = 2'000});
   IoResult end;
