@@ -95,7 +95,8 @@ test('a file that is just being written is not taken for a broken one', async ()
   const rejected = async () => (await gateway.metric('postern_config_reloads_total', { outcome: 'rejected' })) ?? 0;
   for (let n = 0; n < 4; n++) {
     const next = listener();
-    // Longer than no time at all, shorter than the second between two looks.
+    // The gateway has just looked, and does so every second: what it sees next is half of the file, and then the whole.
+    await new Promise((resolve) => setTimeout(resolve, 700));
     writeFileSync(files.certificate, next.chainPem.slice(0, next.chainPem.length / 2));
     await new Promise((resolve) => setTimeout(resolve, 600));
     writeFileSync(files.certificate, next.chainPem);
