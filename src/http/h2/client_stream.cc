@@ -153,6 +153,7 @@ void ClientStream::start(const OutgoingHead& out) {
     owner_.on_given_up();
     return fail(kRefused);
   }
+  session()->on_opened_by_us();
   begin(stream);
   if (websocket_) static_cast<void>(raw());
 }

@@ -57,7 +57,8 @@ bool Conduct::feed(std::string_view bytes, MonoTime now) noexcept {
     now_ += std::chrono::milliseconds(elapsed);
     constexpr std::int64_t kAllForgiven = 1000 * kLimit / kForgivenPerSecond + 1;  // milliseconds
     // Points per second are thousandths per millisecond.
-    level_ = std::max<std::int64_t>(0, level_ - std::min<std::int64_t>(elapsed, kAllForgiven) * kForgivenPerSecond);
+    const std::int64_t forgiven = std::min<std::int64_t>(elapsed, kAllForgiven) * kForgivenPerSecond;
+    if (level_ > 0) level_ = std::max<std::int64_t>(0, level_ - forgiven);
   }
   while (!bytes.empty()) {
     std::size_t& left = preface_left_ != 0 ? preface_left_ : payload_left_;
@@ -146,7 +147,12 @@ void Conduct::opened_stream() noexcept {
 }
 
 void Conduct::completed_stream() noexcept {
-  level_ = std::max<std::int64_t>(0, level_ - std::int64_t{kCompleted} * 1000);
+  if (level_ > 0) level_ = std::max<std::int64_t>(0, level_ - std::int64_t{kCompleted} * 1000);
+}
+
+void Conduct::opened_by_us() noexcept {
+  constexpr std::int64_t kInAdvance = kReset + kForcedReset + kVainHead + 16 * kVainData;
+  level_ = std::max<std::int64_t>(-kLimit * 1000, level_ - kInAdvance * 1000);
 }
 
 void Conduct::refused_stream() noexcept { charge(kRefused); }

@@ -50,6 +50,9 @@ class Conduct {
   void took_data() noexcept { ++data_taken_; }
   void took_head() noexcept { ++heads_taken_; }
   void opened_stream() noexcept;
+  // We opened one towards the origin: it may be answered early, reset, or given up by us with its answer on the way,
+  // and none of that is the origin's doing. So each pays in advance for what it may bring.
+  void opened_by_us() noexcept;
   void completed_stream() noexcept;  // both sides have said all, nobody has reset it
   void refused_stream() noexcept;
   void forced_reset() noexcept;  // we had to reset a stream because of what the peer did on it
@@ -72,7 +75,7 @@ class Conduct {
   void charge(std::uint32_t points) noexcept;
 
   MonoTime now_{};
-  std::int64_t level_ = 0;  // thousandths of a point
+  std::int64_t level_ = 0;  // thousandths of a point; below 0: paid in advance
   bool over_ = false;
   bool ping_earned_ = true;
   bool pushed_ = false;

@@ -52,6 +52,9 @@ FieldBlock::Added HttpStream::on_field(std::string_view name, std::string_view v
 }
 
 void HttpStream::on_data(std::string_view bytes) {
+  // A connection to an origin carries the responses of many clients: whoever reads slowly fills the window of his own
+  // stream, not the one that all of them share.
+  if (shares_connection()) session_->consumed(0, bytes.size());
   if (discards_) {
     give_back(bytes.size());
     return;
@@ -69,7 +72,12 @@ void HttpStream::on_end() {
 
 void HttpStream::give_back(std::size_t bytes) noexcept {
   if (bytes == 0 || !session_) return;
-  session_->consumed(open_ && !received_all_ ? id_ : 0, bytes);
+  const bool goes_on = open_ && !received_all_;
+  if (!shares_connection()) {
+    session_->consumed(goes_on ? id_ : 0, bytes);
+  } else if (goes_on) {
+    session_->consumed_by_stream(id_, bytes);
+  }
 }
 
 void HttpStream::release_lent() noexcept {
@@ -160,6 +168,7 @@ HttpStream::Chunk HttpStream::next_chunk(std::size_t most) {
 
 void HttpStream::on_chunk_sent(std::size_t size, bool end_stream) {
   sent_ += size;
+  if (session_) session_->on_data_written(size);
   if (raw_) {
     raw_->on_sent(size);
   } else {
@@ -235,7 +244,7 @@ Task<Result<void>> HttpStream::flush_parked() {
 Task<Result<void>> HttpStream::wait_until_taken() {
   const Parked parked(*this);
   std::uint64_t mark = sent_;
-  std::uint64_t written_at_mark = session_->written();
+  std::uint64_t written_at_mark = session_->data_written();
   MonoTime deadline = loop_.now() + rules_.write_idle;
   for (;;) {
     const Wake wake = co_await out_gate_.wait(deadline);
@@ -244,13 +253,13 @@ Task<Result<void>> HttpStream::wait_until_taken() {
     if (wake == Wake::interrupted) co_return postern::fail(Code::cancelled, Side::gateway);
     if (wake != Wake::timed_out) continue;
     // It may be the neighbours' turn: then the connection moves, and this stream's own window is open.
-    const bool waits_its_turn = session_->written() - written_at_mark >= kProgress &&
+    const bool waits_its_turn = session_->data_written() - written_at_mark >= kProgress &&
                                 nghttp2_session_get_stream_remote_window_size(session_->engine(), id_) > 0;
     if (sent_ - mark < kProgress && !waits_its_turn) {
       co_return std::unexpected(Error(rules_.write_timed_out, rules_.side, "takes nothing"));
     }
     mark = sent_;
-    written_at_mark = session_->written();
+    written_at_mark = session_->data_written();
     deadline = loop_.now() + rules_.write_idle;
   }
 }

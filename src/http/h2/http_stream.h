@@ -142,6 +142,7 @@ class HttpStream : public BodySource, public ListNode {
   void resume_data();
   void release_lent() noexcept;
   void give_back(std::size_t bytes) noexcept;
+  [[nodiscard]] bool shares_connection() const noexcept { return rules_.side == Side::origin; }
   [[nodiscard]] bool keeps_rate() noexcept;
 
   Session* session_;

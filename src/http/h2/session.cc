@@ -489,6 +489,12 @@ void Session::consumed(std::int32_t stream, std::size_t bytes) noexcept {
   if (nghttp2_session_want_write(engine_.get()) != 0) push_later();
 }
 
+void Session::consumed_by_stream(std::int32_t stream, std::size_t bytes) noexcept {
+  if (broken_) return;
+  static_cast<void>(nghttp2_session_consume_stream(engine_.get(), stream, bytes));
+  if (nghttp2_session_want_write(engine_.get()) != 0) push_later();
+}
+
 bool Session::window_taken_by_others() const noexcept {
   return nghttp2_session_get_local_window_size(engine_.get()) <= 0;
 }

@@ -71,10 +71,15 @@ class Session : Loop::Deferred {
   // The peer could not send even if it wanted: other streams hold the connection's whole window.
   [[nodiscard]] bool window_taken_by_others() const noexcept;
   void on_oversized_head() noexcept { conduct_.oversized_head(); }
+  void on_opened_by_us() noexcept { conduct_.opened_by_us(); }
+  // Payload of DATA frames of all streams that was serialised.
+  [[nodiscard]] std::uint64_t data_written() const noexcept { return data_written_; }
+  void on_data_written(std::size_t bytes) noexcept { data_written_ += bytes; }
+  // Credit of the stream alone, where that of the connection was given back when the bytes came.
+  void consumed_by_stream(std::int32_t stream, std::size_t bytes) noexcept;
   // For heads that are followed by a body: it is asked of the stream when there is room for it.
   [[nodiscard]] static nghttp2_data_provider body_source() noexcept;
   // Bytes that the transport has taken.
-  [[nodiscard]] std::uint64_t written() const noexcept { return written_; }
 
  protected:
   enum class Role : std::uint8_t { server, client };
@@ -183,6 +188,7 @@ class Session : Loop::Deferred {
   bool stalling_ = false;  // the write deadline runs
   std::uint64_t written_ = 0;
   std::uint64_t written_at_mark_ = 0;
+  std::uint64_t data_written_ = 0;
   OutputWatch output_watch_;
 };
 
