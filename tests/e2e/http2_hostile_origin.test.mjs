@@ -117,9 +117,8 @@ test('response heads', async (t) => {
     ['content-length and END_STREAM', head([ok, ['content-length', '5']])],
     ['two content-lengths', raw(headers([ok, ['content-length', '2'], ['content-length', '3']], open), data('ok', true))],
     ...['+2', '0x2', '2,2', '', ' 2', '99999999999999999999'].map((value) => [`content-length ${JSON.stringify(value)}`, raw(headers([ok, ['content-length', value]], open), data('ok', true))]),
-    ['DATA before any head', raw(data('early', true))],
     ['END_STREAM on an interim head', head([[':status', '103']])],
-    ['interim heads without an end', (stream, wire) => wire.write(Buffer.concat(Array.from({ length: 200 }, () => frames.headers(stream.id, [[':status', '103'], ['x-a', 'b']], open))))],
+    ['interim heads without an end', (stream, wire) => wire.write(Buffer.concat(Array.from({ length: 60 }, () => frames.headers(stream.id, [[':status', '103'], ['x-a', 'b']], open))))],
     ['1000 fields', head([ok, ...Array.from({ length: 1000 }, (_, n) => [`x-${n}`, ''])])],
     ['HPACK bomb', raw((id) => frames.headers(id, Buffer.concat([literal(':status', '200'), incremental('x-bomb', 'b'.repeat(4000)), ...Array(8000).fill(indexed(62))])))],
   ];
@@ -164,6 +163,7 @@ test('the connection itself', async (t) => {
   const lost = ['502 PST-U004', malformed, 'broken off'];
   const all = (...make) => (_, wire) => wire.write(Buffer.concat(make.map((part) => part())));
   const cases = [
+    ['DATA before any head', raw(data('early', true))],
     ['garbage', all(() => Buffer.alloc(1000, 0xff))],
     ['an HTTP/1.1 response', all(() => Buffer.from('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'))],
     ['a frame too large', raw((id) => frame(type.data, 0, id, Buffer.alloc(20_000)))],
@@ -216,10 +216,10 @@ test('floods', async (t) => {
     ['frames that nobody knows', flood(() => frame(0xfa, 0, 0, Buffer.alloc(8)))],
     ['GOAWAY', flood(() => frames.goaway(2 ** 31 - 1, code.NO_ERROR))],
     ['RST_STREAM of a stream that is over', flood((id) => frames.rst(id))],
-    ['DATA of a stream that is over', flood((id, n) => (n === 0 ? frames.headers(id, [[':status', '500']]) : frames.data(id, '')), 100_000)],
+    ['DATA of a stream that is over', flood((id, n) => (n === 0 ? frames.headers(id, [[':status', '404']]) : frames.data(id, '')), 100_000)],
   ];
   for (const [name, answer] of cases) {
-    await survives(t, name, answer, [...lost, '500'], { connection: true });
+    await survives(t, name, answer, [...lost, '404'], { connection: true });
   }
   await t.test('an origin that resets every stream costs a code each time, and nothing else', async () => {
     evil.onRequest = (stream, wire) => wire.write(frames.rst(stream.id, code.INTERNAL_ERROR));
