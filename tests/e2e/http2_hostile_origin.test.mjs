@@ -37,6 +37,7 @@ async function one(target, options = {}) {
     await wire.send(request(target, options));
     const response = await wire.read(options.method);
     if (!response) return 'closed';
+    assert.ok(!response.text().includes('evil'));
     return response.status >= 500 ? `${response.status} ${response.problem().code}` : String(response.status);
   } catch (error) {
     if (/ended within a response/.test(error.message)) return 'broken off';
@@ -56,18 +57,21 @@ const honest = (stream, wire) => wire.respond(stream, 200, { body: 'ok' });
 const pathOf = (stream) => stream.get(':path');
 
 // `answer(stream, wire)` is what the origin does with /hostile; everything else it answers honestly.
-// expected: outcomes that are right. connection: the whole connection may be lost, so a neighbour stream may be, too.
-async function survives(t, name, answer, expected, { connection = false, target = '/hostile', origin = evil, options = {} } = {}) {
+// expected: outcomes that are right. connection: the whole connection may be lost, so a neighbour stream may be, too; alone:
+// it takes so long that a neighbour that waits would run into its own timeout.
+async function survives(t, name, answer, expected, { connection = false, alone = false, target = '/hostile', origin = evil, options = {} } = {}) {
   await t.test(name, async () => {
     const held = [];
     const before = gateway.residentBytes();
+    // What one connection is charged with is not for the next case.
+    for (const wire of origin.live()) wire.close();
     origin.onRequest = (stream, wire) => {
       if (pathOf(stream) === target) return answer(stream, wire);
       if (pathOf(stream) === '/held') return held.push([stream, wire]);
       return honest(stream, wire);
     };
-    const neighbour = two('/held');
-    if (origin === evil) await until('the neighbour at the origin', () => held.length > 0);
+    const neighbour = alone ? null : two('/held');
+    if (origin === evil && !alone) await until('the neighbour at the origin', () => held.length > 0);
     for (const client of [one, two]) {
       const outcome = await client(target, options);
       assert.ok([expected].flat().includes(outcome), `${client.name}: ${outcome}, expected ${expected}`);
@@ -113,9 +117,8 @@ test('response heads', async (t) => {
     ['content-length and END_STREAM', head([ok, ['content-length', '5']])],
     ['two content-lengths', raw(headers([ok, ['content-length', '2'], ['content-length', '3']], open), data('ok', true))],
     ...['+2', '0x2', '2,2', '', ' 2', '99999999999999999999'].map((value) => [`content-length ${JSON.stringify(value)}`, raw(headers([ok, ['content-length', value]], open), data('ok', true))]),
-    ['DATA before any head', raw(data('early', true))],
     ['END_STREAM on an interim head', head([[':status', '103']])],
-    ['interim heads without an end', (stream, wire) => wire.write(Buffer.concat(Array.from({ length: 200 }, () => frames.headers(stream.id, [[':status', '103'], ['x-a', 'b']], open))))],
+    ['interim heads without an end', (stream, wire) => wire.write(Buffer.concat(Array.from({ length: 60 }, () => frames.headers(stream.id, [[':status', '103'], ['x-a', 'b']], open))))],
     ['1000 fields', head([ok, ...Array.from({ length: 1000 }, (_, n) => [`x-${n}`, ''])])],
     ['HPACK bomb', raw((id) => frames.headers(id, Buffer.concat([literal(':status', '200'), incremental('x-bomb', 'b'.repeat(4000)), ...Array(8000).fill(indexed(62))])))],
   ];
@@ -128,7 +131,6 @@ test('bodies and trailers', async (t) => {
   const cases = [
     ['less than content-length', raw(headers([ok, ['content-length', '5']], open), data('abc', true))],
     ['more than content-length', raw(headers([ok, ['content-length', '2']], open), data('abcde', true))],
-    ['more than content-length, and another response behind', raw(headers([ok, ['content-length', '2']], open), data('ok'), data('HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil', true))],
     ['a pseudo-header in trailers', raw(headers([ok], open), data('ok'), headers([[':status', '500']]))],
     ['CRLF in trailers', raw(headers([ok], open), data('ok'), headers([['x-a', 'b\r\n\r\nHTTP/1.1 200 OK\r\n\r\n']]))],
     ['transfer-encoding in trailers', raw(headers([ok], open), data('ok'), headers([['transfer-encoding', 'chunked']]))],
@@ -137,11 +139,13 @@ test('bodies and trailers', async (t) => {
     ['RST_STREAM(NO_ERROR) in the middle', raw(headers([ok], open), data('ok'), (id) => frames.rst(id, code.NO_ERROR))],
   ];
   for (const [name, answer] of cases) await survives(t, name, answer, broken);
+  // Whole as announced; nobody gets the rest.
+  await survives(t, 'more than content-length, and another response behind', raw(headers([ok, ['content-length', '2']], open), data('ok'), data('HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil', true)), ['200', ...broken]);
   await survives(t, 'a body for HEAD is dropped or refused', raw(headers([ok, ['content-length', '5']], open), data('abcde', true)), ['200', malformed, 'broken off'], { options: { method: 'HEAD' } });
   await survives(t, 'a body for 204', raw(headers([[':status', '204']], open), data('abcde', true)), ['204', malformed, 'broken off']);
   await survives(t, 'a body for 304', raw(headers([[':status', '304']], open), data('abcde', true)), ['304', malformed, 'broken off']);
-  await survives(t, 'a body that never goes on', raw(headers([ok], open), data('ok')), ['broken off', '504 PST-U003']);
-  await survives(t, 'silence', () => {}, '504 PST-U003');
+  await survives(t, 'a body that never goes on', raw(headers([ok], open), data('ok')), ['broken off', '504 PST-U003'], { alone: true });
+  await survives(t, 'silence', () => {}, '504 PST-U003', { alone: true });
   await survives(t, 'a head, one frame of it at a time, without an end', (stream, wire) => {
     wire.write(frames.headers(stream.id, [ok], { end: false, endHeaders: false }));
   }, ['504 PST-U003', malformed, '502 PST-U004'], { connection: true });
@@ -159,6 +163,7 @@ test('the connection itself', async (t) => {
   const lost = ['502 PST-U004', malformed, 'broken off'];
   const all = (...make) => (_, wire) => wire.write(Buffer.concat(make.map((part) => part())));
   const cases = [
+    ['DATA before any head', raw(data('early', true))],
     ['garbage', all(() => Buffer.alloc(1000, 0xff))],
     ['an HTTP/1.1 response', all(() => Buffer.from('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'))],
     ['a frame too large', raw((id) => frame(type.data, 0, id, Buffer.alloc(20_000)))],
@@ -188,7 +193,7 @@ test('the connection itself', async (t) => {
     const block = frames.data(stream.id, Buffer.alloc(16_384));
     const more = () => { for (let n = 0; n < 16 && !wire.ended; n++) if (!wire.write(block)) { wire.socket.once('drain', more); return; } if (!wire.ended) setImmediate(more); };
     more();
-  }, ['200', 'broken off'], { connection: true });
+  }, ['broken off', malformed], { connection: true });
 });
 
 test('floods', async (t) => {
@@ -211,10 +216,10 @@ test('floods', async (t) => {
     ['frames that nobody knows', flood(() => frame(0xfa, 0, 0, Buffer.alloc(8)))],
     ['GOAWAY', flood(() => frames.goaway(2 ** 31 - 1, code.NO_ERROR))],
     ['RST_STREAM of a stream that is over', flood((id) => frames.rst(id))],
-    ['DATA of a stream that is over', flood((id, n) => (n === 0 ? frames.headers(id, [[':status', '500']]) : frames.data(id, '')), 100_000)],
+    ['DATA of a stream that is over', flood((id, n) => (n === 0 ? frames.headers(id, [[':status', '404']]) : frames.data(id, '')), 100_000)],
   ];
   for (const [name, answer] of cases) {
-    await survives(t, name, answer, [...lost, '500'], { connection: true });
+    await survives(t, name, answer, [...lost, '404'], { connection: true });
   }
   await t.test('an origin that resets every stream costs a code each time, and nothing else', async () => {
     evil.onRequest = (stream, wire) => wire.write(frames.rst(stream.id, code.INTERNAL_ERROR));

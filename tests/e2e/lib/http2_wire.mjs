@@ -142,6 +142,7 @@ export class H2Wire {
   pongs = 0;
   block = null;       // a header block under way
   prefaced = false;
+  held = null;        // what waits for the end of writePieces()
 
   waiters = [];
   // Resolves when something has come from the peer.
@@ -154,7 +155,22 @@ export class H2Wire {
     this.tell();
     if (this.role === 'client') this.socket.end();
   }
-  write(bytes) { return this.socket.writable ? this.socket.write(bytes) : true; }
+  write(bytes) {
+    if (this.held) { this.held.push(bytes); return true; }
+    return this.socket.writable ? this.socket.write(bytes) : true;
+  }
+  // Writes `fragment` bytes at a time, each in its own segment as far as the kernel lets us; nothing of ours gets in
+  // between.
+  async writePieces(bytes, fragment) {
+    this.held = [];
+    for (let at = 0; at < bytes.length && !this.ended; at += fragment) {
+      if (this.socket.writable) this.socket.write(bytes.subarray(at, at + fragment));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    const { held } = this;
+    this.held = null;
+    if (held.length) this.write(Buffer.concat(held));
+  }
   async drained() { await until('the socket to drain', () => this.socket.writableLength === 0 || this.ended, 60_000); }
   close() { this.socket.destroy(); }
   stream(id) {
