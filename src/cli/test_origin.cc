@@ -211,6 +211,11 @@ Exit test_origin(const OriginTestOptions& options, const Console& console) {
         meant.empty() ? std::string() : fmt::format("; did you mean `{}`?", meant))));
     return Exit::usage;
   }
+  SystemClock clock;
+  if (!origin->usable(clock.wall())) {
+    static_cast<void>(console.error("postern: the `insecure` exception of this origin has expired: nothing is sent\n"));
+    return Exit::configuration;
+  }
   const auto before = origin->state->endpoints();
   const std::vector<std::string> names = origins::unknown_names(origin->config, *before);
   const auto endpoints = origins::known_endpoints(origin->config, *before, origins::resolve_now(names, kResolveTime));
@@ -222,7 +227,6 @@ Exit test_origin(const OriginTestOptions& options, const Console& console) {
   const std::string path = !options.path.empty()   ? options.path
                            : origin->config.health ? origin->config.health->path
                                                    : "/";
-  SystemClock clock;
   Loop loop(clock);
   SocketNetwork network;
   BufferPool buffers;

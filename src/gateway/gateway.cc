@@ -398,7 +398,9 @@ LoadReport Gateway::reload(From from) {
   // A managed certificate is renewed without a word of the configuration.
   for (const OriginPlan& plan : snapshot->origins) {
     for (const OriginPlan& old : snapshot_->origins) {
-      if (old.origin->config.name != plan.origin->config.name || old.tls_terms == plan.tls_terms) continue;
+      if (old.origin->config.name != plan.origin->config.name ||
+          (old.tls_terms == plan.tls_terms && old.certificate_terms == plan.certificate_terms))
+        continue;
       if (report.changes.empty())
         report.changes.push_back("~ origins." + old.origin->config.name + ": trust or certificate");
     }

@@ -86,8 +86,15 @@ Result<void> ManagedCertificates::provide(const config::Config& config, WallTime
       if (running != issued_.end() && now < running->second.certificate->leaf().not_after()) continue;
       return std::unexpected(std::move(issued.error()));
     }
+    // Near the end of the authority a new one would not last longer than the one that is there.
     const WallTime until = (*issued)->leaf().not_after();
-    issued_[origin.name] = {std::move(*issued), now + (until - now) / 2};
+    const WallTime renew_at = std::max(now + (until - now) / 2, now + kRetry);
+    const auto running = issued_.find(origin.name);
+    if (running != issued_.end() && until <= running->second.certificate->leaf().not_after()) {
+      running->second.renew_at = renew_at;
+      continue;
+    }
+    issued_[origin.name] = {std::move(*issued), renew_at};
   }
   return {};
 }

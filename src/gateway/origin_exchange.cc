@@ -352,11 +352,13 @@ Task<Result<void>> OriginExchange::relay_body() {
         break;
       }
       case http::BodyPiece::Kind::end: {
-        http::Headers trailers;
+        // A recipient that merges them into the head (RFC 9110 6.5) must find nothing there that is not said in heads.
+        http::ResponseHead trailing;
+        http::Headers& trailers = trailing.headers;
         for (const http::Field& field : body.trailers()) {
-          if (reserved_.contains(field.name) || field.id == http::HeaderName::x_request_id) continue;
-          trailers.append(field.name, field.value, field.id);
+          if (field.id != http::HeaderName::x_request_id) trailers.append(field.name, field.value, field.id);
         }
+        http::strip_response_hop_by_hop(trailing, reserved_);
         guard_reflection(context_, *origin_.plan, exchange_.request_id, trailers);
         ended = true;
         Result<void> finished = co_await client_.finish(trailers);

@@ -152,7 +152,7 @@ class Snapshot::Builder {
         refuse_tls(backend.position, planned.error());
         continue;
       }
-      Inherited inherited = inherit_state(backend, planned->terms);
+      Inherited inherited = inherit_state(backend, *planned);
       if (!inherited.transports) {
         Result<std::shared_ptr<const origins::Transports>> made = make_transports(backend, *planned);
         if (!made) {
@@ -165,6 +165,7 @@ class Snapshot::Builder {
                                                       std::move(inherited.state), inherited.generation,
                                                       std::move(inherited.transports));
       plan.tls_terms = std::move(planned->terms);
+      plan.certificate_terms = std::move(planned->certificate_terms);
       plan.certificate = std::move(planned->certificate);
       if (plan.certificate) plan.origin->certificate_ends = plan.certificate->leaf().not_after();
       for (const auto& method : plan.origin->identity) {
@@ -192,20 +193,21 @@ class Snapshot::Builder {
   };
   // What the origin of that name has learned before, and its endpoints as far as they are known. Its connections go on
   // only if the trust is the same, and the identity by which the origin knows the gateway.
-  Inherited inherit_state(const config::OriginConfig& backend, const std::string& terms) {
+  Inherited inherit_state(const config::OriginConfig& backend, const OriginTls& planned) {
     const std::uint32_t percent = backend.retries.budget_percent;
     if (previous_) {
       for (const OriginPlan& old : previous_->origins) {
         const origins::Origin& before = *old.origin;
         if (before.config.name != backend.name) continue;
-        const bool same = same_identity(before.config, backend) && old.tls_terms == terms;
+        const bool same = same_identity(before.config, backend) && old.tls_terms == planned.terms;
+        const bool keep = same && old.certificate_terms == planned.certificate_terms;
         const bool same_hosts = same_endpoints(before.config, backend);
-        auto transports = same && same_hosts ? before.transports : nullptr;
-        if (same && same_hosts && before.state->budget().percent() == percent) {
+        auto transports = keep && same_hosts ? before.transports : nullptr;
+        if (keep && same_hosts && before.state->budget().percent() == percent) {
           return {before.state, before.generation, std::move(transports)};
         }
         // A state of its own: requests that began before stay with the endpoints they were configured for.
-        const auto connections = same ? origins::Connections::keep : origins::Connections::renew;
+        const auto connections = keep ? origins::Connections::keep : origins::Connections::renew;
         auto state = origins::OriginState::next(*before.state, percent, connections);
         state->publish(origins::known_endpoints(backend, *state->endpoints()));
         return {std::move(state), same ? before.generation : out_.generation, std::move(transports)};

@@ -40,6 +40,7 @@ struct RoutePlan {
 struct OriginPlan {
   std::unique_ptr<origins::Origin> origin;
   observe::OriginMetrics metrics;
+  std::string certificate_terms;                         // other ones: new connections, but the same generation
   std::string tls_terms;                                 // what its connections are made under
   std::shared_ptr<const tls::CertifiedKey> certificate;  // that it is shown; nullptr: none
 };

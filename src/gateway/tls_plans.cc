@@ -96,6 +96,10 @@ Result<OriginTls> plan_origin_tls(const config::OriginConfig& origin, const Mana
     out.anchors = managed->server_anchors();
   }
   if (origin.insecure) out.anchors = nullptr;
+  // What is not there must never be taken for permission to do without.
+  if (!out.anchors && !origin.insecure) {
+    return fail(Code::origin_tls_failed, Side::gateway, "nothing to verify origin `" + origin.name + "` by");
+  }
   for (const config::IdentityUse& use : origin.identity) {
     const auto* const mtls = std::get_if<config::MtlsConfig>(&use.config);
     if (!mtls) continue;
@@ -103,6 +107,8 @@ Result<OriginTls> plan_origin_tls(const config::OriginConfig& origin, const Mana
     if (mtls->managed) {
       out.certificate = managed ? managed->for_origin(origin.name) : nullptr;
       if (!out.certificate) return missing();
+    } else {
+      add(out.terms, out.certificate->leaf().fingerprint());
     }
   }
   add(out.terms, out.anchors ? fingerprints_of(*out.anchors) : "unverified");
@@ -110,7 +116,9 @@ Result<OriginTls> plan_origin_tls(const config::OriginConfig& origin, const Mana
   for (const std::string& pin : trust.pins) add(out.terms, pin);
   add(out.terms, trust.server_name);
   add(out.terms, name_of(trust.min_version));
-  add(out.terms, out.certificate ? out.certificate->leaf().fingerprint() : "no certificate");
+  add(out.terms,
+      out.certificate ? out.certificate->leaf().issuer() + " " + out.certificate->leaf().subject() : "no certificate");
+  if (out.certificate) out.certificate_terms = out.certificate->leaf().fingerprint();
   return out;
 }
 
@@ -125,7 +133,7 @@ Result<std::shared_ptr<const origins::Transports>> make_transports(const config:
     if (transport.tls) continue;
     tls::ClientOptions options;
     options.anchors = tls.anchors;
-    options.verify = tls.anchors != nullptr;
+    options.verify = !origin.insecure;
     options.names = trust.names.empty() ? std::vector<std::string>{endpoint.address.host} : trust.names;
     options.pins = trust.pins;
     options.server_name = trust.server_name;

@@ -30,8 +30,10 @@ struct ListenerTls {
 struct OriginTls {
   std::shared_ptr<const tls::TrustAnchors> anchors;      // nullptr: in clear, or unverified
   std::shared_ptr<const tls::CertifiedKey> certificate;  // nullptr: none
-  // Trust and certificate in one text; other text, other generation.
+  // Trust and identity in one text; other text, other generation. A managed certificate that is renewed is the same
+  // identity: connections are made anew, but what runs goes on.
   std::string terms;
+  std::string certificate_terms;
 };
 // Fails if the configuration asks for managed certificates and `managed` has none.
 [[nodiscard]] Result<OriginTls> plan_origin_tls(const config::OriginConfig& origin, const ManagedCertificates* managed);

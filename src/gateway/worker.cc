@@ -240,6 +240,7 @@ Task<void> Worker::Client::serve() {
     http2 = facts_.tls->alpn == tls::Alpn::h2;
   } else if (port_.plan().config->http2 == config::ListenerHttp2::h2c) {
     http2 = co_await begins_http2(input);
+    if (input.empty()) co_return;  // silent, or gone
   }
   const std::string early(input.view());
   input.release();

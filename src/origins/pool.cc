@@ -283,6 +283,11 @@ Result<Lease> EndpointPool::open_stream(Session& session, Want want) {
 }
 
 Task<Result<Lease>> EndpointPool::acquire(Want want) {
+  if (want == Want::own_connection && transport_.must_be_http2()) {
+    return Result<Lease>(
+        fail(Code::origin_upgrade_failed, Side::origin,
+             "a login of the connection (NTLM, Negotiate) cannot go over HTTP/2, where others share it"));
+  }
   if (may_share(want)) {
     if (Session* const session = session_with_room()) return open_stream(*session, want);
   }
@@ -364,6 +369,9 @@ Task<Result<Lease>> EndpointPool::establish_lease(Want want, MonoTime deadline) 
     co_return fail(ready.error().code(), Side::origin, std::string(ready.error().detail()), Retry::yes);
   }
   if (alive.expired()) co_return fail(Code::cancelled, Side::gateway);
+  if (!session->http2().has_room()) {
+    co_return fail(Code::origin_unavailable, Side::origin, "the origin allows no stream on a new connection");
+  }
   claim.endpoint = nullptr;
   Session& listed = *session.release();
   sessions_.push_back(listed);
