@@ -266,6 +266,13 @@ bool EndpointPool::may_share(Want want) const noexcept {
   return transport_.may_be_http2(want) && (transport_.must_be_http2() || protocol_ != Protocol::http1);
 }
 
+bool EndpointPool::owns(const Session& session) noexcept {
+  for (SessionLink* link = sessions_.front(); link; link = sessions_.after(*link)) {
+    if (link == &session) return true;
+  }
+  return false;
+}
+
 EndpointPool::Session* EndpointPool::session_with_room() noexcept {
   for (SessionLink* link = sessions_.front(); link; link = sessions_.after(*link)) {
     auto& session = static_cast<Session&>(*link);
@@ -369,15 +376,23 @@ Task<Result<Lease>> EndpointPool::establish_lease(Want want, MonoTime deadline) 
     co_return fail(ready.error().code(), Side::origin, std::string(ready.error().detail()), Retry::yes);
   }
   if (alive.expired()) co_return fail(Code::cancelled, Side::gateway);
-  if (!session->http2().has_room()) {
-    co_return fail(Code::origin_unavailable, Side::origin, "the origin allows no stream on a new connection");
-  }
   claim.endpoint = nullptr;
   Session& listed = *session.release();
   sessions_.push_back(listed);
   ++session_count_;
-  Result<Lease> lease = open_stream(listed, want);
   listed.list();
+  // An origin may allow its first stream a little later. While nobody knows, no other connection is made.
+  while (listed.http2().alive() && !listed.http2().has_room() && loop_.now() < deadline) {
+    Joining joining(*this, deadline);
+    co_await joining.news();
+    if (alive.expired()) co_return fail(Code::cancelled, Side::gateway);
+    if (!owns(listed)) co_return fail(Code::origin_closed, Side::origin, Retry::yes);
+  }
+  if (!listed.http2().has_room()) {
+    listed.drain();
+    co_return fail(Code::origin_connect_timeout, Side::origin, "the origin allows no stream on a new connection");
+  }
+  Result<Lease> lease = open_stream(listed, want);
   if (retired_) listed.drain();
   connecting.reset();
   co_return lease;

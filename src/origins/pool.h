@@ -133,6 +133,7 @@ class EndpointPool {
   enum class Protocol : std::uint8_t { unknown, http1, http2 };
   [[nodiscard]] bool may_share(Want want) const noexcept;
   [[nodiscard]] Session* session_with_room() noexcept;
+  [[nodiscard]] bool owns(const Session& session) noexcept;
   [[nodiscard]] Result<Lease> open_stream(Session& session, Want want);
   [[nodiscard]] Task<Result<Lease>> establish_lease(Want want, MonoTime deadline);
   void drop(Session& session) noexcept;

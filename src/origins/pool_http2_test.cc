@@ -165,6 +165,32 @@ TEST_F(Http2PoolTest, an_origin_that_says_nothing_is_given_up_in_time) {
   EXPECT_EQ(endpoint->connections, 0u);
 }
 
+TEST_F(Http2PoolTest, an_origin_that_allows_no_stream_gets_no_second_connection_and_may_change_its_mind) {
+  std::vector<Taken> taken(3);
+  for (Taken& one : taken) begin(one);
+  origin(0);
+  EXPECT_EQ(std::count_if(taken.begin(), taken.end(), good), 0);
+  EXPECT_TRUE(door.waiting.empty());
+  peers[0]->send(http::h2::settings({{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 100}}));
+  settle(loop);
+  EXPECT_EQ(std::count_if(taken.begin(), taken.end(), good), 3);
+  EXPECT_EQ(pool->sessions(), 1u);
+}
+
+TEST_F(Http2PoolTest, an_origin_that_never_allows_a_stream_is_given_up_in_time) {
+  Taken taken;
+  begin(taken);
+  origin(0);
+  advance(loop, clock, 6s);
+  ASSERT_TRUE(taken);
+  ASSERT_FALSE(*taken);
+  EXPECT_EQ(taken->error().code(), Code::origin_connect_timeout);
+  EXPECT_EQ(taken->error().retry(), Retry::never);
+  advance(loop, clock, 2s);
+  EXPECT_EQ(pool->sessions(), 0u);
+  EXPECT_EQ(endpoint->connections, 0u);
+}
+
 TEST_F(Http2PoolTest, an_idle_session_is_closed_and_a_used_one_stays) {
   Taken taken;
   begin(taken);

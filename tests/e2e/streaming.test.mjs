@@ -278,6 +278,8 @@ test('limits on time and size', async (t) => {
   });
   await t.test('connections beyond the limit are refused or closed, and come back', async () => {
     const wires = await Promise.all(Array.from({ length: 20 }, () => Wire.connect(strict.port)));
+    // Connected is not accepted yet: two loops count them.
+    await until('all of them to be accepted', async () => (await strict.metric('postern_connections')) >= 20);
     const extra = await Wire.connect(strict.port);
     await extra.send(request('/x'));
     const response = await extra.read().catch(() => null);
