@@ -194,10 +194,9 @@ void ClientSession::Impl::on_settings() {
   settled_ = true;
   ready_gate_.notify();
   if (nghttp2_session_get_next_stream_id(engine()) > kLastStreamId) going_ = true;
-  if (was_full_ && has_room()) {
-    was_full_ = false;
-    tell();
-  }
+  const bool full = !has_room();  // from the beginning, too
+  if (was_full_ && !full) tell();
+  was_full_ = full;
 }
 
 void ClientSession::Impl::on_goaway(std::uint32_t /*error_code*/) {
