@@ -141,7 +141,8 @@ test('header blocks', async (t) => {
     const block = encode(Array.from({ length: 16 }, (_, n) => [`x-${n}`, 'v'.repeat(1000)]));
     wire.write(begin());
     await repeat(wire, 5000, () => frames.continuation(1, block), 1);
-  }, { expected: both });
+    // So much is on its way that the connection may be reset before the GOAWAY in front of that is read.
+  }, { expected: [...both, 'closed'] });
   await calmsDown(t, 'HPACK bomb: one byte stands for 4 KB (CVE-2016-6581)', async (wire) => {
     const bomb = Buffer.concat([...requestFields('/bomb').map(([name, value]) => literal(name, value)), incremental('x-bomb', 'b'.repeat(4000)), ...Array(8000).fill(indexed(62))]);
     for (let n = 0, id = 1; n < 2000 && !wire.ended; n++, id += 2) { wire.write(frames.headers(id, bomb)); await new Promise((resolve) => setTimeout(resolve, 1)); }
