@@ -174,6 +174,7 @@ function keptAnalysis(file) {
 
 function describe(options, everybody) {
   const versions = everybody.map((one) => [one.label, one.version()]).filter(([, text]) => text).map(([label, text]) => `${label} ${text}`);
+  versions.push(execFileSync('openssl', ['version'], { encoding: 'utf8' }).split(' ').slice(0, 2).join(' '));
   const flags = process.argv.slice(2).filter((_, i, all) => !/^--(binary|relay|output)$/.test(all[i]) && !/^--(binary|relay|output)$/.test(all[i - 1] ?? '') && !/^--(binary|relay|output)=/.test(all[i]));
   let commit = '';
   try { commit = ` (commit ${execFileSync('git', ['-c', 'safe.directory=*', 'rev-parse', '--short', 'HEAD'], { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()})`; } catch { /* an archive */ }
