@@ -7,44 +7,13 @@
 
 #include "base/strings.h"
 #include "config/formats.h"
-#include "config/units.h"
+#include "config/readers.h"
 
 namespace postern::config {
 namespace {
 
 constexpr std::uint64_t kKiB = 1024;
 constexpr std::uint64_t kMiB = 1024 * kKiB;
-
-// Readers of one value: the target keeps its default if the node is missing or the schema has refused it.
-const Node* string_at(const Node* node, std::string_view key) {
-  const Node* const value = node ? node->find(key) : nullptr;
-  return value && value->is(Kind::string) ? value : nullptr;
-}
-void read(const Node* node, std::string_view key, std::string& out) {
-  if (const Node* const value = string_at(node, key)) out = value->text();
-}
-void read(const Node* node, std::string_view key, Duration& out) {
-  const Node* const value = string_at(node, key);
-  if (const auto duration = value ? parse_duration(value->text()) : std::nullopt) out = *duration;
-}
-void read(const Node* node, std::string_view key, std::uint32_t& out) {
-  const Node* const value = node ? node->find(key) : nullptr;
-  if (value && value->is(Kind::integer) && value->as_int() >= 0 && value->as_int() <= INT32_MAX) {
-    out = static_cast<std::uint32_t>(value->as_int());
-  }
-}
-void read_size(const Node* node, std::string_view key, std::uint64_t& out) {
-  const Node* const value = string_at(node, key);
-  if (!value) return;
-  if (value->text() == "unlimited") out = kUnlimited;
-  if (const auto size = parse_size(value->text())) out = *size;
-}
-void read(const Node* node, std::string_view key, std::vector<std::string>& out) {
-  const Node* const value = node ? node->find(key) : nullptr;
-  if (!value) return;
-  out.clear();
-  for (const Node& item : value->items()) out.emplace_back(item.text());
-}
 
 std::optional<Address> parse_address(std::string_view text) {
   if (!matches_format(Format::address, text)) return std::nullopt;
@@ -123,6 +92,7 @@ void Builder::read_limits(const Node* node, Limits& limits) {
   read(node, "write_idle_timeout", limits.write_idle_timeout);
   read(node, "max_connections", limits.max_connections);
   read(node, "max_requests_per_connection", limits.max_requests_per_connection);
+  read(node, "max_concurrent_streams", limits.max_concurrent_streams);
 }
 
 void Builder::read_listener(const Node& node) {
@@ -142,6 +112,9 @@ void Builder::read_listener(const Node& node) {
                          "list the networks of your load balancer in trusted_proxies");
     }
   }
+  if (const Node* const tls = node.find("tls"); tls && tls->is(Kind::mapping)) read_listener_tls(*tls, listener);
+  read_http2(node, listener);
+  read_redirect(node, listener);
   config_.listeners.push_back(std::move(listener));
 }
 
@@ -165,10 +138,14 @@ void Builder::read_policies(const Node* node, Level level, std::vector<PolicyUse
   if (!node) return;
   for (const Node& item : node->items()) {
     if (item.is(Kind::string)) {
-      out.push_back({std::string(item.text()), &document_.add_empty_mapping(item.position()), item.position(), level});
+      out.push_back(
+          {std::string(item.text()), &document_.add_empty_mapping(item.position()), item.position(), level, nullptr});
     } else if (item.entries().size() == 1) {
       const Entry& entry = item.entries()[0];
-      out.push_back({std::string(entry.key), &entry.value, entry.key_position, level});
+      out.push_back({std::string(entry.key), &entry.value, entry.key_position, level, nullptr});
+      // The only policy with a file of its own; policies themselves read none.
+      const Node* const ca = entry.key == "client_certificate" ? string_at(&entry.value, "ca") : nullptr;
+      if (ca && ca->text().starts_with('/')) out.back().authorities = certificates_.read_authorities(*ca);
     }
   }
 }
@@ -203,6 +180,11 @@ void Builder::read_origin(const Entry& entry) {
       for (const Node& item : identity->items()) read_identity(item, origin);
     }
     read_insecure(node, origin);
+    read_trust(node, origin);
+    if (const Node* const http2 = string_at(&node, "http2")) {
+      if (http2->text() == "always") origin.http2 = OriginHttp2::always;
+      if (http2->text() == "never") origin.http2 = OriginHttp2::never;
+    }
     read_policies(node.find("policies"), Level::origin, origin.policies);
     read_without(node, origin.without);
     read(&node, "allow_headers", origin.allow_headers);
@@ -228,12 +210,17 @@ void Builder::read_endpoints(const Node& node, OriginConfig& origin) {
 void Builder::read_endpoint(const Node& node, OriginConfig& origin) {
   const auto parts = node.is(Kind::string) ? split_url(node.text()) : std::nullopt;
   if (!parts) return;
-  if (parts->scheme == "https" || parts->scheme == "service") {
-    diagnostics_.error(
-        Problem::not_built, node, fmt::format("{}:// is not built yet", parts->scheme),
-        parts->scheme == "https" ? "TLS to origins comes with a later version" : "tunnels come with a later version");
+  if (parts->scheme == "service") {
+    diagnostics_.error(Problem::not_built, node, "service:// is not built yet", "tunnels come with a later version");
     return;
   }
+  // One origin is one way to know it and to be known by it.
+  const bool tls = parts->scheme == "https";
+  if (!origin.endpoints.empty() && origin.tls != tls) {
+    diagnostics_.error(Problem::ambiguous, node, "some endpoints of this origin are https:// and some are not",
+                       "make them all https://, or two origins of them");
+  }
+  origin.tls = origin.endpoints.empty() ? tls : origin.tls;
   EndpointConfig endpoint;
   endpoint.url = node.text();
   endpoint.address.text = node.text();
@@ -243,10 +230,12 @@ void Builder::read_endpoint(const Node& node, OriginConfig& origin) {
     endpoint.authority = "localhost";
   } else {
     endpoint.address.host = to_lower(parts->host.host);
-    const auto port = parts->host.port.empty() ? std::optional<std::uint16_t>(80) : parse_port(parts->host.port);
-    endpoint.address.port = port.value_or(80);
+    const std::uint16_t usual = tls ? 443 : 80;
+    endpoint.address.port = parse_port(parts->host.port).value_or(usual);
     endpoint.authority = to_lower(parts->authority);
-    if (endpoint.authority.ends_with(":80")) endpoint.authority.resize(endpoint.authority.size() - 3);
+    const std::string_view redundant = tls ? ":443" : ":80";
+    if (parts->host.port == redundant.substr(1))
+      endpoint.authority.resize(endpoint.authority.size() - redundant.size());
   }
   origin.endpoints.push_back(std::move(endpoint));
 }
@@ -314,6 +303,7 @@ void Builder::read_identity(const Node& node, OriginConfig& origin) {
   if (node.entries().size() != 1) return;
   const Entry& entry = node.entries()[0];
   if (entry.key == "shared_secret" && entry.value.is(Kind::mapping)) read_shared_secret(entry.value, origin);
+  if (entry.key == "mtls" && entry.value.is(Kind::mapping)) read_mtls(entry, origin);
 }
 
 void Builder::read_shared_secret(const Node& node, OriginConfig& origin) {
@@ -412,7 +402,7 @@ void Builder::read_route(const Node& node) {
   read(&node, "origin", route.origin);
   for (const std::string_view key : {"respond", "redirect"}) {
     const Entry* const entry = node.find_entry(key);
-    if (entry) route.answer = PolicyUse{std::string(key), &entry->value, entry->key_position, Level::route};
+    if (entry) route.answer = PolicyUse{std::string(key), &entry->value, entry->key_position, Level::route, nullptr};
   }
   read_policies(node.find("policies"), Level::route, route.policies);
   read_without(node, route.without);

@@ -5,6 +5,7 @@
 
 #include <string_view>
 
+#include "config/certificates.h"
 #include "config/config.h"
 #include "config/diagnostics.h"
 
@@ -13,7 +14,11 @@ namespace postern::config {
 class Builder {
  public:
   Builder(const LoadInput& input, Document& document, Diagnostics& diagnostics, Config& config)
-      : input_(input), document_(document), diagnostics_(diagnostics), config_(config) {}
+      : input_(input),
+        document_(document),
+        diagnostics_(diagnostics),
+        config_(config),
+        certificates_(input, diagnostics) {}
 
   void build();
 
@@ -37,10 +42,25 @@ class Builder {
   void read_insecure(const Node& node, OriginConfig& origin);
   void read_route(const Node& node);
 
+  // builder_tls.cc
+  void read_http2(const Node& node, ListenerConfig& listener);
+  void read_redirect(const Node& node, ListenerConfig& listener);
+  void read_listener_tls(const Node& node, ListenerConfig& listener);
+  void read_server_certificate(const Node& node, ListenerTlsConfig& tls);
+  void read_names(const Node& node, ServerCertificateConfig& certificate);
+  void read_self_signed(const Node& names, ListenerTlsConfig& tls);
+  void check_overlap(const Node& certificates, const ListenerTlsConfig& tls);
+  void read_trust(const Node& node, OriginConfig& origin);
+  void check_unverified(const Node& trust);
+  void read_mtls(const Entry& entry, OriginConfig& origin);
+  // The pair of `certificate` and `key` in `node`. False after saying why there is none.
+  bool read_files(const Node& node, tls::CertifiedKey::Use use, CertificateFiles& out);
+
   const LoadInput& input_;
   Document& document_;
   Diagnostics& diagnostics_;
   Config& config_;
+  CertificateReader certificates_;
 };
 
 // Checks that need the whole: names that resolve, routes that differ, inheritance, authentication. Fills origin_index.

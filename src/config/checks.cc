@@ -36,6 +36,7 @@ class Checks {
 
   void run() {
     check_listeners();
+    check_client_certificates();
     check_body_limits();
     const Node* const origins = root_.find("origins");
     for (std::size_t i = 0; i < config_.origins.size(); ++i) {
@@ -70,6 +71,10 @@ class Checks {
       diagnostics_.error(Problem::duplicate, listeners->items()[i], "another listener has the same address",
                          "keep one of them");
     }
+    if (std::ranges::all_of(config_.listeners, &ListenerConfig::redirects)) {
+      diagnostics_.warning(Problem::ambiguous, *listeners,
+                           "every listener redirects to https, and none leads to a route", "add a listener with `tls`");
+    }
     if (config_.observe) check_observe(*root_.find("observe"));
     if (config_.observe && seen.contains(config_.observe->address.text)) {
       diagnostics_.error(Problem::duplicate, *root_.find("observe"), "a listener for clients has the same address",
@@ -87,13 +92,30 @@ class Checks {
                        "write an IP address: 127.0.0.1:9090, [::1]:9090; or localhost:9090, or unix:/path");
   }
 
+  // Only TLS can carry a client certificate; a header that claims to be one proves nothing.
+  void check_client_certificates() {
+    const auto has_tls = [](const ListenerConfig& listener) { return listener.tls.has_value(); };
+    if (std::ranges::any_of(config_.listeners, has_tls)) return;
+    const auto check = [&](const std::vector<PolicyUse>& uses) {
+      for (const PolicyUse& use : uses) {
+        if (use.name != "client_certificate") continue;
+        diagnostics_.error(Problem::needs_tls, *use.options,
+                           "no listener speaks TLS, so no client can show a certificate", "give a listener `tls`");
+      }
+    };
+    check(config_.policies);
+    for (const OriginConfig& origin : config_.origins) check(origin.policies);
+    for (const RouteConfig& route : config_.routes) check(route.policies);
+  }
+
   void check_origin(const OriginConfig& origin, const Node& node) {
-    const bool in_clear = std::any_of(origin.endpoints.begin(), origin.endpoints.end(),
-                                      [](const EndpointConfig& e) { return !is_loopback(e.address); });
-    const bool needed = in_clear && !origin.identity.empty();
+    const bool in_clear = !origin.tls && std::any_of(origin.endpoints.begin(), origin.endpoints.end(),
+                                                     [](const EndpointConfig& e) { return !is_loopback(e.address); });
+    // Over https:// the exception says that the certificate is not verified, which is an effect of its own.
+    const bool needed = origin.tls ? origin.insecure.has_value() : in_clear && !origin.identity.empty();
     if (needed && !origin.insecure) {
       diagnostics_.error(Problem::insecure, *node.find("identity"), "identity would travel in clear over plain http",
-                         "use a loopback address or a Unix socket; or accept it for a while with "
+                         "use https://, a loopback address or a Unix socket; or accept it for a while with "
                          "`insecure: {reason: ..., until: YYYY-MM-DD}`");
     } else if (!needed && origin.insecure) {
       diagnostics_.error(Problem::insecure_unused, *node.find("insecure"),

@@ -61,7 +61,7 @@ enum class ProxyProtocol : std::uint8_t {
 };
 
 // A certificate chain and its key in PEM files. They are read by load(); other content in one of them is another
-// configuration, like other content of a secret.
+// configuration, like other content of a secret. Equal content is the same object as in LoadInput::in_force.
 struct CertificateFiles {
   std::string certificate;  // paths
   std::string key;
@@ -75,8 +75,12 @@ struct ServerCertificateConfig {
 };
 
 struct ListenerTlsConfig {
-  std::vector<ServerCertificateConfig> certificates;  // at least one; the first is the default
-  std::vector<std::string> self_signed;               // names; not empty: made at the start, for development only
+  // At least one; the first is the default. The same name may stand in two of them, one with an RSA and one with an EC
+  // key.
+  std::vector<ServerCertificateConfig> certificates;
+  // Names and addresses, lower-case. Not empty: for development only, `certificates` is one pair that load() has made,
+  // or taken over from what runs.
+  std::vector<std::string> self_signed;
   tls::ProtocolVersion min_version = tls::ProtocolVersion::tls_1_2;
   bool session_tickets = true;
 };
@@ -92,6 +96,7 @@ struct ListenerConfig {
   std::optional<ListenerTlsConfig> tls;
   ListenerHttp2 http2 = ListenerHttp2::automatic;
   std::optional<std::uint16_t> redirect_to_https;  // port; every request is answered with its https URL
+  [[nodiscard]] bool redirects() const noexcept { return redirect_to_https.has_value(); }
   ProxyProtocol proxy_protocol = ProxyProtocol::off;
   Limits limits;                             // the gateway's, with this listener's overrides
   std::vector<std::string> trusted_proxies;  // CIDR; this listener's, else the gateway's
@@ -202,11 +207,13 @@ struct IdentityUse {
 struct TrustConfig {
   enum class Ca : std::uint8_t { system, managed, file };
   Ca ca = Ca::system;
-  std::string ca_path;                               // Ca::file
-  std::shared_ptr<const tls::TrustAnchors> anchors;  // Ca::file and Ca::system; Ca::managed: of the state directory
-  std::vector<std::string> names;                    // lower-case; empty: the host of each endpoint
-  std::vector<std::string> pins;                     // base64 of SHA-256 of the SPKI; none, or at least two
-  std::string server_name;                           // SNI; empty: the host of each endpoint, if it is a name
+  std::string ca_path;  // Ca::file
+  // Ca::file and Ca::system; equal content is the same object as in LoadInput::in_force. nullptr for Ca::managed (of
+  // the state directory), and if the origin is `insecure` (not verified).
+  std::shared_ptr<const tls::TrustAnchors> anchors;
+  std::vector<std::string> names;  // lower-case; empty: the host of each endpoint
+  std::vector<std::string> pins;   // base64 of SHA-256 of the SPKI; none, or at least two
+  std::string server_name;         // SNI; empty: the host of each endpoint, if it is a name
   tls::ProtocolVersion min_version = tls::ProtocolVersion::tls_1_2;
   Position position;
 };
@@ -315,17 +322,26 @@ struct DefaultPaths {
 // runs already is read again for its secrets.
 enum class ExpiredException : std::uint8_t { error, warning };
 
+// What a certificate that has expired, or is not in force yet, is where it would come into use: an error for whoever
+// writes the file; a warning at the start of the process, because the other hosts must come up whatever has become of
+// one of them.
+enum class OutdatedCertificate : std::uint8_t { error, warning };
+
 // Everything load() depends on. All references outlive the call only.
 struct LoadInput {
   std::string file;       // name for messages; ".json" at its end asks for strict JSON
   std::string_view text;  // whole content
   const Schema& schema;   // config/schema.h
   SecretSources secrets;
-  WallTime now;  // judges `insecure.until` and `switch_at`
+  WallTime now;  // judges `insecure.until`, `switch_at` and certificates
   DefaultPaths paths;
   // Policies that authenticate a consumer; a route without one of them must be `public: true`.
   std::vector<std::string> authenticating_policies;
   ExpiredException expired = ExpiredException::error;
+  OutdatedCertificate outdated = OutdatedCertificate::error;
+  // What runs, or nullptr. Time alone does not stop a certificate of it: that it has expired is a warning. Certificates
+  // and authorities whose content is the same are taken over from it, so that equal pointers mean "unchanged".
+  const Config* in_force = nullptr;
 };
 
 // nullptr if diagnostics has errors afterwards. Warnings do not stop it. `diagnostics` keeps no reference to the tree
@@ -342,7 +358,7 @@ struct LoadInput {
 [[nodiscard]] std::string fold_header_name(std::string_view name);
 
 // What a reload changes, one line each, in document order: "~ origins.orders.timeouts.connect: 5s -> 2s",
-// "+ routes[3] ...", "- ...". Secrets appear as "changed" only.
+// "+ routes[3] ...", "- ...". Secrets appear as "changed" only, certificates with fingerprint and last day.
 [[nodiscard]] std::vector<std::string> describe_changes(const Config& before, const Config& after);
 // Paths of the secrets that come from the environment: fixed at process start, so a reload cannot renew them and says
 // so.

@@ -178,14 +178,14 @@ TEST(Config, DefaultsAreThoseOfTheSchema) {
                                    diagnostics);
   const auto written = world.load(R"(
 version: 1
-listeners: [{address: "a:1", proxy_protocol: "off"}]
+listeners: [{address: "a:1", proxy_protocol: "off", http2: auto, redirect_to_https: false}]
 workers: auto
 drain: 30s
 buffer_memory: auto
 limits: {max_header_count: 100, max_header_bytes: 32KiB, max_target_length: 8KiB, max_body_size: 10MiB,
   header_timeout: 10s, idle_timeout: 75s, body_idle_timeout: 30s, body_min_rate: 256B, write_idle_timeout: 30s,
-  max_connections: 65536, max_requests_per_connection: 10000}
-origins: {o: {url: "http://a", host: origin, balance: round_robin,
+  max_connections: 65536, max_requests_per_connection: 10000, max_concurrent_streams: 128}
+origins: {o: {url: "http://a", host: origin, balance: round_robin, http2: auto,
   timeouts: {connect: 5s, first_byte: 30s, idle: 60s}, pool: {max_idle: 64, idle_timeout: 30s, max_lifetime: 1h},
   retries: {attempts: 2, budget_percent: 20}, ejection: {consecutive_failures: 5, base_time: 30s, max_percent: 50},
   health: {path: /, interval: 10s, timeout: 2s, healthy_threshold: 2, unhealthy_threshold: 3}}}
@@ -211,8 +211,12 @@ access_log: {path: stdout, query_values: redact})",
                                       ns(l.write_idle_timeout),
                                       l.max_connections,
                                       l.max_requests_per_connection,
+                                      l.max_concurrent_streams,
+                                      static_cast<std::uint64_t>(c.listeners[0].http2),
+                                      c.listeners[0].redirects(),
                                       static_cast<std::uint64_t>(o.host_mode),
                                       static_cast<std::uint64_t>(o.balance),
+                                      static_cast<std::uint64_t>(o.http2),
                                       ns(o.timeouts.connect),
                                       ns(o.timeouts.first_byte),
                                       ns(o.timeouts.idle),

@@ -1,12 +1,14 @@
 // What a reload changes: the two trees compared. Trees hold references, never secrets; resolved secrets are compared
-// apart and shown as "changed".
+// apart and shown as "changed", certificates and authorities with what tells them apart.
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <span>
 #include <unordered_map>
 
 #include "config/config.h"
 #include "config/credentials.h"
+#include "config/units.h"
 
 namespace postern::config {
 namespace {
@@ -157,11 +159,133 @@ void compare_secrets(const OriginConfig& before, const OriginConfig& after, std:
   }
 }
 
+// "sha256:0123456789abcdef until 2027-01-01T00:00:00Z"
+std::string describe(const tls::Certificate& certificate) {
+  constexpr std::size_t kDigits = 16;  // enough to find it again
+  return fmt::format("sha256:{} until {}", certificate.fingerprint().substr(0, kDigits),
+                     format_timestamp(certificate.not_after()));
+}
+
+using Pair = std::shared_ptr<const tls::CertifiedKey>;
+using Anchors = std::shared_ptr<const tls::TrustAnchors>;
+using Chain = std::span<const std::shared_ptr<const tls::Certificate>>;
+
+bool holds(Chain chain, const tls::Certificate& wanted) {
+  return std::ranges::any_of(chain, [&](const auto& one) { return one->fingerprint() == wanted.fingerprint(); });
+}
+
+class CertificateDiffer {
+ public:
+  explicit CertificateDiffer(std::vector<std::string>& lines) : lines_(lines) {}
+
+  // `node` is that of `after`, and `path` leads to it.
+  void compare(const ListenerConfig& before, const ListenerConfig& after, const Node& node, const std::string& path) {
+    // One that the gateway makes itself changes only together with its names, which the tree shows.
+    if (!before.tls || !after.tls || !before.tls->self_signed.empty() || !after.tls->self_signed.empty()) return;
+    const std::vector<ServerCertificateConfig>& olds = before.tls->certificates;
+    const bool listed = node.find("tls")->find("certificates") != nullptr;
+    for (std::size_t i = 0; i < after.tls->certificates.size(); ++i) {
+      const CertificateFiles& now = after.tls->certificates[i].files;
+      // The one from the same file, wherever it stands now; else the one in the same place.
+      auto old = std::ranges::find_if(
+          olds, [&](const ServerCertificateConfig& one) { return one.files.certificate == now.certificate; });
+      if (old == olds.end() && i < olds.size()) old = olds.begin() + static_cast<std::ptrdiff_t>(i);
+      if (old == olds.end()) continue;
+      const std::string place = listed ? fmt::format(".tls.certificates[{}].certificate", i) : ".tls.certificate";
+      compare(old->files.pair, now.pair, path + place);
+    }
+  }
+
+  void compare(const OriginConfig& before, const OriginConfig& after) {
+    const std::string path = fmt::format("origins.{}", after.name);
+    const bool same_file = before.trust.ca == after.trust.ca && before.trust.ca_path == after.trust.ca_path;
+    if (same_file) compare(before.trust.anchors, after.trust.anchors, path + ".trust.ca");
+    for (std::size_t i = 0; i < after.identity.size(); ++i) {
+      const auto* const now = std::get_if<MtlsConfig>(&after.identity[i].config);
+      if (!now) continue;
+      for (const IdentityUse& use : before.identity) {
+        const auto* const old = std::get_if<MtlsConfig>(&use.config);
+        if (old) compare(old->files.pair, now->files.pair, fmt::format("{}.identity[{}].mtls.certificate", path, i));
+      }
+    }
+    compare(before.policies, after.policies, path + ".policies");
+  }
+
+  void compare(const std::vector<PolicyUse>& before, const std::vector<PolicyUse>& after, const std::string& path) {
+    for (std::size_t i = 0; i < after.size(); ++i) {
+      if (!after[i].authorities) continue;
+      // Another file is a change of the tree.
+      const auto old = std::ranges::find_if(before, [&](const PolicyUse& use) {
+        return use.authorities && use.options->find("ca")->text() == after[i].options->find("ca")->text();
+      });
+      if (old == before.end()) continue;
+      compare(old->authorities, after[i].authorities, fmt::format("{}[{}].{}.ca", path, i, after[i].name));
+    }
+  }
+
+ private:
+  void compare(const Pair& before, const Pair& after, const std::string& path) {
+    if (!before || !after || before == after) return;
+    if (before->leaf().fingerprint() != after->leaf().fingerprint()) {
+      lines_.push_back(fmt::format("~ {}: changed, {} -> {}", path, describe(before->leaf()), describe(after->leaf())));
+    } else if (!std::ranges::equal(before->chain(), after->chain(), {}, &fingerprint_of, &fingerprint_of)) {
+      lines_.push_back(fmt::format("~ {}: other intermediate certificates", path));
+    }
+  }
+
+  void compare(const Anchors& before, const Anchors& after, const std::string& path) {
+    if (!before || !after || before == after) return;
+    constexpr std::size_t kMax = 4;
+    std::vector<std::string> changes;
+    for (const auto& old : before->certificates()) {
+      if (!holds(after->certificates(), *old)) changes.push_back("- " + describe(*old));
+    }
+    for (const auto& now : after->certificates()) {
+      if (!holds(before->certificates(), *now)) changes.push_back("+ " + describe(*now));
+    }
+    if (changes.empty()) return;
+    const std::size_t more = changes.size() > kMax ? changes.size() - kMax : 0;
+    changes.resize(changes.size() - more);
+    lines_.push_back(fmt::format("~ {}: changed, {}{}", path, fmt::join(changes, ", "),
+                                 more ? fmt::format(" and {} more", more) : std::string()));
+  }
+
+  static const std::string& fingerprint_of(const std::shared_ptr<const tls::Certificate>& one) {
+    return one->fingerprint();
+  }
+
+  std::vector<std::string>& lines_;
+};
+
 void find_environment_references(const Node& node, const std::string& path, std::vector<std::string>& out) {
   if (node.is(Kind::string) && node.text().starts_with("${env:")) out.push_back(path);
   for (const Entry& entry : node.entries()) find_environment_references(entry.value, join_path(path, entry.key), out);
   for (std::size_t i = 0; i < node.items().size(); ++i) {
     find_environment_references(node.items()[i], fmt::format("{}[{}]", path, i), out);
+  }
+}
+
+void compare_certificates(const Config& before, const Config& after, std::vector<std::string>& lines) {
+  CertificateDiffer differ(lines);
+  for (std::size_t i = 0; i < after.listeners.size(); ++i) {
+    for (const ListenerConfig& old : before.listeners) {
+      if (old.address.text != after.listeners[i].address.text) continue;
+      differ.compare(old, after.listeners[i], after.document->root().find("listeners")->items()[i],
+                     fmt::format("listeners[{}]", i));
+    }
+  }
+  differ.compare(before.policies, after.policies, "policies");
+  std::unordered_map<std::string_view, const OriginConfig*> origins;
+  for (const OriginConfig& origin : before.origins) origins.emplace(origin.name, &origin);
+  for (const OriginConfig& origin : after.origins) {
+    if (const auto at = origins.find(origin.name); at != origins.end()) differ.compare(*at->second, origin);
+  }
+  std::unordered_map<std::string_view, const RouteConfig*> routes;
+  for (const RouteConfig& route : before.routes) routes.emplace(route.name, &route);
+  for (std::size_t i = 0; i < after.routes.size(); ++i) {
+    const auto at = routes.find(after.routes[i].name);
+    if (at == routes.end()) continue;
+    differ.compare(at->second->policies, after.routes[i].policies, fmt::format("routes[{}].policies", i));
   }
 }
 
@@ -177,6 +301,7 @@ std::vector<std::string> describe_changes(const Config& before, const Config& af
       compare_secrets(*at->second, origin, lines);
     }
   }
+  compare_certificates(before, after, lines);
   return lines;
 }
 

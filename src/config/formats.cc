@@ -28,7 +28,11 @@ constexpr std::array kFormats = {
     FormatName{"ip", Format::ip, "an IP address"},
     FormatName{"cidr", Format::cidr, "a network such as 10.0.0.0/8 or fd00::/8, without host bits"},
     FormatName{"host", Format::host, "a host name or IP address, with :port if needed"},
-    FormatName{"url", Format::url, "http://host:port or unix:///path, without user name, path or query"},
+    FormatName{"host_name", Format::host_name, "a host name or IP address, without port"},
+    FormatName{"dns_name", Format::dns_name, "a host name, no IP address and no port"},
+    FormatName{"dns_pattern", Format::dns_pattern, "a host name such as api.example.com or *.example.com"},
+    FormatName{"url", Format::url,
+               "https://host:port, http://host:port or unix:///path, without user name, path or query"},
     FormatName{"date", Format::date, "a date YYYY-MM-DD"},
     FormatName{"timestamp", Format::timestamp, "a time such as 2026-12-24T08:00:00Z"},
     FormatName{"address", Format::address, "host:port, [::1]:port or unix:/path"},
@@ -109,6 +113,9 @@ bool matches_format(Format format, std::string_view text) {
       const auto parts = split_host_port(text);
       return parts && (parts->port.empty() || parse_port(parts->port));
     }
+    case Format::host_name: return is_host_name(text) || is_ipv6(text);
+    case Format::dns_name: return is_host_name(text) && !is_ipv4(text);
+    case Format::dns_pattern: return matches_format(Format::dns_name, text.substr(text.starts_with("*.") ? 2 : 0));
     case Format::url: return split_url(text).has_value();
     case Format::date: return parse_date(text).has_value();
     case Format::timestamp: return parse_timestamp(text).has_value();

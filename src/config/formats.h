@@ -15,6 +15,9 @@ enum class Format : std::uint8_t {
   ip,           // IPv4 or IPv6 address
   cidr,         // address/prefix, host bits zero
   host,         // host name or IP address, optional :port
+  host_name,    // host name or IP address, without port and brackets
+  dns_name,     // host name, no IP address
+  dns_pattern,  // the same, or "*." and a host name
   url,          // scheme://authority or unix:///path, no user information, path, query or fragment
   date,         // YYYY-MM-DD
   timestamp,    // RFC 3339

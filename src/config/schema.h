@@ -4,7 +4,7 @@
 // Subset: $schema, $id, title, description, default, examples, $comment, $defs, $ref (#/$defs/name only), type, enum,
 // const, properties, required, additionalProperties (false or a schema), propertyNames, minProperties, maxProperties,
 // items, minItems, maxItems, uniqueItems, minLength, maxLength, pattern (RE2), minimum, maximum, oneOf, `not: {}` (a
-// word that is planned but not built), x-postern-format (duration, size, secret, ip, cidr, host, url, date, timestamp).
+// word that is planned but not built), x-postern-format (the names in formats.cc).
 //
 // Immutable and thread-safe once compiled.
 #pragma once

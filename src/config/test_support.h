@@ -30,9 +30,11 @@ class MapFiles final : public FileReader {
     const auto at = values.find(path);
     if (at == values.end()) return {std::nullopt, "No such file or directory"};
     if (at->second.size() > max_bytes) return {std::nullopt, "too large"};
-    return {at->second, "", mode, own};
+    const auto own_mode = modes.find(path);
+    return {at->second, "", own_mode == modes.end() ? mode : own_mode->second, own};
   }
   std::map<std::string, std::string> values;
+  std::map<std::string, std::uint32_t> modes;  // of single files
   std::uint32_t mode = 0600;
   bool own = true;
 };
@@ -41,6 +43,12 @@ inline constexpr char kSharedSecretSchema[] = {
 #embed "../identity/shared_secret/schema.json"
 };
 
+inline constexpr char kMtlsSchema[] = {
+#embed "../identity/mtls/schema.json"
+};
+
+inline constexpr std::string_view kClientCertificateSchema = R"({"type": "object", "required": ["ca"],
+    "additionalProperties": false, "properties": {"ca": {"type": "string", "pattern": "^/"}}})";
 inline constexpr std::string_view kApiKeySchema = R"({"type": "object", "additionalProperties": false,
     "properties": {"header": {"type": "string", "x-postern-format": "header_name"}}})";
 inline constexpr std::string_view kRateLimitSchema = R"({"type": "object", "required": ["requests", "per"],
@@ -60,11 +68,15 @@ inline constexpr std::string_view kRequestHeadersSchema = R"({"type": "object", 
 
 inline Schema test_schema() {
   constexpr std::string_view shared_secret(kSharedSecretSchema, sizeof(kSharedSecretSchema));
-  const SchemaPart parts[] = {
-      {"policy", "api_key", kApiKeySchema},        {"policy", "body_limit", kBodyLimitSchema},
-      {"policy", "rate_limit", kRateLimitSchema},  {"policy", "request_headers", kRequestHeadersSchema},
-      {"policy", "respond", kRespondSchema},       {"policy", "redirect", kRedirectSchema},
-      {"identity", "shared_secret", shared_secret}};
+  const SchemaPart parts[] = {{"policy", "api_key", kApiKeySchema},
+                              {"policy", "body_limit", kBodyLimitSchema},
+                              {"policy", "rate_limit", kRateLimitSchema},
+                              {"policy", "request_headers", kRequestHeadersSchema},
+                              {"policy", "respond", kRespondSchema},
+                              {"policy", "redirect", kRedirectSchema},
+                              {"policy", "client_certificate", kClientCertificateSchema},
+                              {"identity", "shared_secret", shared_secret},
+                              {"identity", "mtls", {kMtlsSchema, sizeof(kMtlsSchema)}}};
   Result<Schema> schema = compile_schema(root_schema_text(), parts);
   if (!schema) throw std::runtime_error(std::string(schema.error().detail()));
   return std::move(*schema);
@@ -81,6 +93,8 @@ struct World {
   MapFiles files;
   Schema schema = test_schema();
   ExpiredException expired = ExpiredException::error;
+  OutdatedCertificate outdated = OutdatedCertificate::error;
+  const Config* in_force = nullptr;
 
   World() {
     files.values["/s/a"] = std::string(kSecretA) + "\n";
@@ -88,7 +102,9 @@ struct World {
   }
   std::shared_ptr<const Config> load(std::string_view text, Diagnostics& diagnostics,
                                      const std::string& file = "postern.yaml") const {
-    const LoadInput input{file, text, schema, {environment, files}, kTestNow, {}, {"api_key"}, expired};
+    const LoadInput input{
+        file,    text,     schema,  {environment, files}, kTestNow, {}, {"api_key", "client_certificate"},
+        expired, outdated, in_force};
     return config::load(input, diagnostics);
   }
 };

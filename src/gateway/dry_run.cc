@@ -10,7 +10,7 @@ std::unique_ptr<DryRun> DryRun::build(const std::string& config_file, config::Di
   if (!text) return nullptr;
   const config::DiskFileReader files;
   std::shared_ptr<const config::Config> config =
-      load_config(config_file, *text, files, out->clock_.wall(), diagnostics);
+      load_config(config_file, *text, files, out->clock_.wall(), diagnostics, {});
   if (!config) return nullptr;
   Result<std::unique_ptr<observe::MetricRegistry>> registry = observe::MetricRegistry::create({.loops = 1});
   if (!registry) {
@@ -19,7 +19,22 @@ std::unique_ptr<DryRun> DryRun::build(const std::string& config_file, config::Di
   }
   out->registry_ = std::move(*registry);
   out->metrics_ = std::make_unique<observe::GatewayMetrics>(*out->registry_, out->clock_.wall());
-  const Snapshot::Services services{{out->clock_, nullptr, nullptr, {}}, *out->metrics_, *out->registry_};
+  if (uses_managed_certificates(*config)) {
+    const std::string directory = config->state_directory + "/ca";
+    Result<std::unique_ptr<ManagedCertificates>> managed = ManagedCertificates::rehearse(directory, out->clock_.wall());
+    Result<void> provided = managed ? (*managed)->provide(*config, out->clock_.wall())
+                                    : Result<void>(std::unexpected(std::move(managed.error())));
+    if (!provided) {
+      diagnostics.error(config::Problem::unusable_path, config::Position{},
+                        directory + ": " + std::string(provided.error().detail()),
+                        "let `postern ca show` say what is there; `postern ca init` makes new authorities");
+      return nullptr;
+    }
+    out->managed_ = std::move(*managed);
+  }
+  Snapshot::Services services{
+      .policies = {out->clock_, nullptr, nullptr, {}}, .metrics = *out->metrics_, .registry = *out->registry_};
+  services.managed = out->managed_.get();
   out->snapshot_ = Snapshot::build(std::move(config), services, nullptr, 1, diagnostics);
   return out->snapshot_ ? std::move(out) : nullptr;
 }

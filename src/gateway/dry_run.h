@@ -23,6 +23,7 @@ class DryRun {
   SystemClock clock_;
   std::unique_ptr<observe::MetricRegistry> registry_;
   std::unique_ptr<observe::GatewayMetrics> metrics_;
+  std::unique_ptr<ManagedCertificates> managed_;  // nullptr if no origin asks for it
   std::shared_ptr<const Snapshot> snapshot_;
 };
 

@@ -19,7 +19,8 @@ std::string problem_body(const Error& error, std::string_view request_id) {
   json.field("code", code.id);
   if (!request_id.empty()) json.field("request_id", request_id);
   // Why a credential is not accepted is nobody's business but the operator's.
-  const bool shown = error.side() == Side::client && error.code() != Code::credentials_invalid;
+  const bool shown = error.side() == Side::client && error.code() != Code::credentials_invalid &&
+                     error.code() != Code::certificate_refused;
   if (shown && !error.detail().empty()) json.field("detail", error.detail());
   json.end_object();
   body += '\n';

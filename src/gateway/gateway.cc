@@ -136,9 +136,13 @@ Gateway::Candidate Gateway::load(From from, LoadReport& report) {
     candidate.text = std::move(*text);
     // The text that runs must not keep a secret from being renewed only because time has passed: requests to an origin
     // whose exception has expired are refused anyway.
-    const auto expired = from == From::file ? config::ExpiredException::error : config::ExpiredException::warning;
-    config = load_config(options_.config_file, candidate.text, *candidate.files, options_.clock.wall(), diagnostics,
-                         expired);
+    LoadRules rules;
+    if (from == From::in_force) rules.expired = config::ExpiredException::warning;
+    // At the start the other hosts come up, whatever has become of one certificate.
+    if (!snapshot_) rules.outdated = config::OutdatedCertificate::warning;
+    if (snapshot_) rules.in_force = snapshot_->config.get();
+    config =
+        load_config(options_.config_file, candidate.text, *candidate.files, options_.clock.wall(), diagnostics, rules);
   }
   if (config) {
     Result<void> prepared = prepare_services(*config);
@@ -214,12 +218,11 @@ Result<void> Gateway::provide_certificates(const config::Config& config) {
   if (!uses_managed_certificates(config)) return {};
   const std::string directory = config.state_directory + "/ca";
   if (!managed_) {
-    Result<std::unique_ptr<ManagedCertificates>> opened =
-        ManagedCertificates::open(directory, tls::gateway_name(), options_.clock.wall());
+    Result<std::unique_ptr<ManagedCertificates>> opened = ManagedCertificates::open(directory, options_.clock.wall());
     if (!opened) return unusable(directory, opened.error());
     managed_ = std::move(*opened);
   }
-  Result<bool> provided = managed_->provide(config, options_.clock.wall());
+  const Result<void> provided = managed_->provide(config, options_.clock.wall());
   if (!provided) return unusable(directory, provided.error());
   return {};
 }

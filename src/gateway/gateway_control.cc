@@ -3,6 +3,7 @@
 
 #include "base/json_writer.h"
 #include "gateway/gateway.h"
+#include "gateway/tls_plans.h"
 
 namespace postern::gateway {
 namespace {

@@ -1,5 +1,6 @@
 #include "gateway/grpc.h"
 
+#include <algorithm>
 #include <string>
 
 #include "base/strings.h"
@@ -66,10 +67,12 @@ std::optional<Duration> grpc_timeout(const http::Exchange& exchange) noexcept {
   if (text.size() < 2 || text.size() > 9) return std::nullopt;
   const auto amount = parse_decimal(text.substr(0, text.size() - 1));
   if (!amount) return std::nullopt;
+  // Ten years of hours are enough, and fit.
+  constexpr std::int64_t kMostHours = 10 * 365 * 24;
   const auto count = static_cast<std::int64_t>(*amount);
   switch (text.back()) {
-    case 'H': return std::chrono::hours(count);
-    case 'M': return std::chrono::minutes(count);
+    case 'H': return std::chrono::hours(std::min(count, kMostHours));
+    case 'M': return std::chrono::minutes(std::min(count, kMostHours * 60));
     case 'S': return std::chrono::seconds(count);
     case 'm': return std::chrono::milliseconds(count);
     case 'u': return std::chrono::microseconds(count);

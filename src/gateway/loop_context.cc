@@ -117,7 +117,7 @@ void LoopContext::end_old_generations() {
   }
 }
 
-std::size_t LoopContext::old_exchanges() const {
+std::size_t LoopContext::old_exchanges() {
   std::size_t count = 0;
   for (OriginExchange* exchange = exchanges.front(); exchange; exchange = exchanges.after(*exchange)) {
     if (!find_same(exchange->origin())) ++count;

@@ -88,7 +88,7 @@ struct LoopContext {
   // an identity in clear. Then it ends within `drain`.
   void review_exchanges();
   // Exchanges with an origin that has another trust or identity by now, or is gone.
-  [[nodiscard]] std::size_t old_exchanges() const;
+  [[nodiscard]] std::size_t old_exchanges();
 
  private:
   struct OwnedPool {

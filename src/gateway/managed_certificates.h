@@ -3,7 +3,6 @@
 // hands out is immutable.
 #pragma once
 
-#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -16,29 +15,36 @@ namespace postern::gateway {
 
 class ManagedCertificates {
  public:
-  // Makes the authorities in `directory` if there are none yet. `gateway` names this one in the certificates.
-  [[nodiscard]] static Result<std::unique_ptr<ManagedCertificates>> open(const std::string& directory,
-                                                                         std::string gateway, WallTime now);
+  // Makes the authorities in `directory` if there are none yet.
+  [[nodiscard]] static Result<std::unique_ptr<ManagedCertificates>> open(const std::string& directory, WallTime now);
+  // For a dry run: those of `directory`, or some that exist in memory only. Writes nothing.
+  [[nodiscard]] static Result<std::unique_ptr<ManagedCertificates>> rehearse(const std::string& directory,
+                                                                             WallTime now);
 
-  // Issues what the origins of `config` need and do not have, or renews what is due. True if anything is new; an error
-  // leaves the rest as it is.
-  [[nodiscard]] Result<bool> provide(const config::Config& config, WallTime now);
-  // Whether provide() would issue anything, a few seconds after a failure at the earliest.
+  // Issues what the origins of `config` need and do not have, and renews what is due. An error only if an origin would
+  // be without a certificate that is in force.
+  [[nodiscard]] Result<void> provide(const config::Config& config, WallTime now);
+  // Whether provide() would issue anything; after a failure not before some time has passed.
   [[nodiscard]] bool renewal_due(const config::Config& config, WallTime now) const;
   // For an origin that provide() has seen; nullptr otherwise.
   [[nodiscard]] std::shared_ptr<const tls::CertifiedKey> for_origin(const std::string& origin) const;
   // What signs the certificates of origins under `trust: {ca: managed}`.
   [[nodiscard]] const std::shared_ptr<const tls::TrustAnchors>& server_anchors() const noexcept { return anchors_; }
-  [[nodiscard]] const tls::AuthorityStore& authorities() const noexcept { return *store_; }
+  [[nodiscard]] const tls::AuthorityStore& authorities() const noexcept { return store_; }
 
  private:
-  explicit ManagedCertificates(std::unique_ptr<tls::AuthorityStore> store, std::string gateway)
-      : store_(std::move(store)), gateway_(std::move(gateway)) {}
+  struct Issued {
+    std::shared_ptr<const tls::CertifiedKey> certificate;
+    WallTime renew_at{};
+  };
+  explicit ManagedCertificates(tls::AuthorityStore store) : store_(std::move(store)) {}
+  [[nodiscard]] static Result<std::unique_ptr<ManagedCertificates>> from(tls::AuthorityStore store);
+  [[nodiscard]] bool due(const std::string& origin, WallTime now) const;
 
-  std::unique_ptr<tls::AuthorityStore> store_;
-  std::string gateway_;
+  tls::AuthorityStore store_;
   std::shared_ptr<const tls::TrustAnchors> anchors_;
-  std::map<std::string, std::shared_ptr<const tls::CertifiedKey>> issued_;
+  std::map<std::string, Issued> issued_;
+  WallTime retry_at_{};
 };
 
 // Whether `config` asks for it at all.

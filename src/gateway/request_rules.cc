@@ -49,7 +49,8 @@ void begin_exchange(LoopContext& context, const http::Downstream& client, const 
                     http::Exchange& exchange) {
   exchange.started = context.loop.now();
   exchange.started_wall = context.wall();
-  exchange.secure = client.connection().secure();
+  exchange.connection = &client.connection();
+  exchange.secure = exchange.connection->secure();
   const IpAddress& peer = client.connection().peer.ip;
   exchange.client_address = http::effective_client(exchange.request.headers, peer, listener.trusted_proxies);
   const std::string_view given = exchange.request.headers.value(http::HeaderName::x_request_id);

@@ -26,8 +26,8 @@ std::optional<std::string> read_config_text(const std::string& file, config::Dia
 }
 
 std::shared_ptr<const config::Config> load_config(const std::string& file, std::string_view text,
-                                                  const config::FileReader& secret_files, WallTime now,
-                                                  config::Diagnostics& diagnostics, config::ExpiredException expired) {
+                                                  const config::FileReader& files, WallTime now,
+                                                  config::Diagnostics& diagnostics, const LoadRules& rules) {
   const Result<config::Schema> schema = full_schema();
   if (!schema) {
     diagnostics.error(config::Problem::unreadable, config::Position{},
@@ -38,19 +38,22 @@ std::shared_ptr<const config::Config> load_config(const std::string& file, std::
   const config::LoadInput input{.file = file,
                                 .text = text,
                                 .schema = *schema,
-                                .secrets = {environment, secret_files},
+                                .secrets = {environment, files},
                                 .now = now,
                                 .paths = config::default_paths(environment, ::geteuid()),
                                 .authenticating_policies = policies::authenticating_policies(),
-                                .expired = expired};
+                                .expired = rules.expired,
+                                .outdated = rules.outdated,
+                                .in_force = rules.in_force};
   return config::load(input, diagnostics);
 }
 
 bool identifies_consumers(const config::Config& config) {
-  const std::vector<std::string> names = policies::authenticating_policies();
   const auto any = [&](const std::vector<config::PolicyUse>& uses) {
-    return std::ranges::any_of(
-        uses, [&](const config::PolicyUse& use) { return std::ranges::find(names, use.name) != names.end(); });
+    return std::ranges::any_of(uses, [](const config::PolicyUse& use) {
+      const policies::CatalogEntry* const entry = policies::find_policy(use.name);
+      return entry && entry->authenticates == policies::Authenticates::by_key;
+    });
   };
   return any(config.policies) || std::ranges::any_of(config.origins, any, &config::OriginConfig::policies) ||
          std::ranges::any_of(config.routes, any, &config::RouteConfig::policies);

@@ -63,6 +63,8 @@ class Snapshot::Builder {
       : out_(snapshot), services_(services), previous_(previous), diagnostics_(diagnostics) {}
 
   void build() {
+    // RFC 9440 4: an origin behind a gateway believes them, so nobody but the gateway may ever send them.
+    for (const std::string_view name : {"client-cert", "client-cert-chain"}) out_.reserved.add(name);
     name_scopes();
     build_listeners();
     build_origins();
@@ -107,9 +109,6 @@ class Snapshot::Builder {
         for (const ListenerPlan& old : previous_->listeners) {
           if (old.config->address.text != listener.address.text) continue;
           plan.open_connections = old.open_connections;
-          const bool same_names =
-              old.config->tls && listener.tls && old.config->tls->self_signed == listener.tls->self_signed;
-          if (same_names) plan.self_signed = old.self_signed;
         }
       }
       secure(plan, listener);
@@ -119,21 +118,7 @@ class Snapshot::Builder {
   }
 
   void secure(ListenerPlan& plan, const config::ListenerConfig& listener) {
-    if (listener.tls && !listener.tls->self_signed.empty() && !plan.self_signed) {
-      tls::LeafRequest request;
-      request.use = tls::CertifiedKey::Use::server;
-      request.common_name = "Postern development";
-      for (const std::string& name : listener.tls->self_signed) {
-        (IpAddress::parse(name) ? request.ip_addresses : request.dns_names).push_back(name);
-      }
-      request.not_before = services_.policies.clock.wall() - std::chrono::hours(1);
-      request.not_after = request.not_before + std::chrono::days(365);
-      Result<std::shared_ptr<const tls::CertifiedKey>> made = tls::make_self_signed(request);
-      if (!made) return refuse_tls(listener.position, made.error());
-      plan.self_signed = std::move(*made);
-    }
-    Result<ListenerTls> planned =
-        plan_listener_tls(*out_.config, listener, plan.self_signed, services_.tickets, services_.loops);
+    Result<ListenerTls> planned = plan_listener_tls(*out_.config, listener, services_.tickets, services_.loops);
     if (!planned) return refuse_tls(listener.position, planned.error());
     plan.tls = std::move(planned->contexts);
     plan.trust = std::move(planned->trust);
@@ -238,6 +223,7 @@ class Snapshot::Builder {
     const policies::CatalogEntry* const entry = policies::find_policy(use.name);
     policies::Services with_scope = services_.policies;
     with_scope.scope = scopes_[&use];
+    with_scope.authorities = use.authorities;
     std::unique_ptr<const policies::Policy> policy =
         entry ? entry->make(*use.options, diagnostics_, with_scope) : nullptr;
     const policies::Policy* const made = policy.get();

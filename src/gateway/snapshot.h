@@ -51,7 +51,6 @@ struct ListenerPlan {
   http::h2::Limits http2;
   std::vector<std::shared_ptr<const tls::ServerContext>> tls;  // one per loop; none: in clear
   std::string trust;  // what connections were made under: they go on only while this is the same
-  std::shared_ptr<const tls::CertifiedKey> self_signed;          // for development; survives reloads
   std::shared_ptr<std::atomic<std::uint32_t>> open_connections;  // all loops; survives reloads
   CidrSet trusted_proxies;
   observe::ListenerMetrics metrics;

@@ -1,6 +1,7 @@
 #include "gateway/tls_plans.h"
 
 #include <algorithm>
+#include <map>
 
 #include "gateway/snapshot.h"
 
@@ -22,27 +23,43 @@ std::string_view name_of(tls::ProtocolVersion version) {
   return version == tls::ProtocolVersion::tls_1_3 ? "1.3" : "1.2";
 }
 
+// One entry for all names that are served with the same certificates: a name may have one of RSA and one of ECDSA. The
+// first entry is that of the first certificate.
+std::vector<tls::ServerCertificate> certificates_by_name(const config::ListenerTlsConfig& tls) {
+  using Keys = std::vector<std::shared_ptr<const tls::CertifiedKey>>;
+  std::vector<std::string> names;  // in the order of the file
+  std::map<std::string, Keys> keys;
+  for (const config::ServerCertificateConfig& certificate : tls.certificates) {
+    for (const std::string& name : certificate.names) {
+      if (keys[name].empty()) names.push_back(name);
+      keys[name].push_back(certificate.files.pair);
+    }
+  }
+  std::vector<tls::ServerCertificate> out;
+  // A certificate for addresses only has no name to be chosen by: it serves who asks for none.
+  const config::ServerCertificateConfig& first = tls.certificates.front();
+  if (first.names.empty()) out.push_back({{}, {first.files.pair}});
+  for (const std::string& name : names) {
+    const auto same = std::find_if(out.begin(), out.end(), [&](const auto& entry) { return entry.keys == keys[name]; });
+    if (same != out.end()) {
+      same->names.push_back(name);
+    } else {
+      out.push_back({{name}, keys[name]});
+    }
+  }
+  return out;
+}
+
 }  // namespace
 
 Result<ListenerTls> plan_listener_tls(const config::Config& config, const config::ListenerConfig& listener,
-                                      const std::shared_ptr<const tls::CertifiedKey>& self_signed,
                                       const std::shared_ptr<tls::TicketKeys>& tickets, unsigned loops) {
   ListenerTls out;
   if (!listener.tls) return out;
   tls::ServerOptions options;
   options.min_version = listener.tls->min_version;
   options.offer_h2 = listener.http2 != config::ListenerHttp2::never;
-  for (const config::ServerCertificateConfig& certificate : listener.tls->certificates) {
-    // One of RSA and one of ECDSA for the same names are one entry.
-    const auto same = std::find_if(options.certificates.begin(), options.certificates.end(),
-                                   [&](const auto& entry) { return entry.names == certificate.names; });
-    if (same != options.certificates.end()) {
-      same->keys.push_back(certificate.files.pair);
-    } else {
-      options.certificates.push_back({certificate.names, {certificate.files.pair}});
-    }
-  }
-  if (self_signed) options.certificates.push_back({listener.tls->self_signed, {self_signed}});
+  options.certificates = certificates_by_name(*listener.tls);
   add(out.trust, name_of(options.min_version));
   for (const config::RouteConfig& route : config.routes) {
     for (const config::PolicyUse* const use : config::effective_policies(config, route)) {
@@ -142,7 +159,6 @@ std::vector<CertificateInUse> certificates_in_use(const Snapshot& snapshot, cons
   for (std::size_t i = 0; i < snapshot.listeners.size(); ++i) {
     const ListenerPlan& listener = snapshot.listeners[i];
     const std::string where = "listeners[" + std::to_string(i) + "].tls";
-    if (listener.self_signed) out.push_back({where + ".self_signed", &listener.self_signed->leaf()});
     if (!listener.config->tls) continue;
     const auto& certificates = listener.config->tls->certificates;
     for (std::size_t j = 0; j < certificates.size(); ++j) {

@@ -21,10 +21,9 @@ struct ListenerTls {
   std::vector<std::shared_ptr<const tls::ServerContext>> contexts;  // one per loop; none: in clear
   std::string trust;
 };
-// `self_signed`: made before, for a listener that asks for one; may be nullptr. `tickets` as ServerContext::make().
+// `tickets` as ServerContext::make().
 [[nodiscard]] Result<ListenerTls> plan_listener_tls(const config::Config& config,
                                                     const config::ListenerConfig& listener,
-                                                    const std::shared_ptr<const tls::CertifiedKey>& self_signed,
                                                     const std::shared_ptr<tls::TicketKeys>& tickets, unsigned loops);
 
 // How an origin is trusted and what it is shown.

@@ -252,7 +252,8 @@ Task<void> Worker::Client::serve() {
     co_await http2_->serve(early);
     co_return;
   }
-  http1_.emplace(worker.loop_, worker.context_.buffers, std::move(stream_), facts_, port_.limits_, *this);
+  http1_.emplace(worker.loop_, worker.context_.buffers, std::move(stream_), facts_, port_.limits_,
+                 static_cast<http::ServerConnection::Owner&>(*this));
   http1_->input().append(early);
   if (draining_) http1_->drain();
   co_await http1_->serve(*this);

@@ -17,11 +17,13 @@
 
 namespace postern::http {
 
+struct ConnectionFacts;
+
 // The API client that a policy authenticated. Empty views: nobody.
 struct ConsumerIdentity {
   std::string_view id;  // stable, unique
   std::string_view name;
-  std::string_view key_id;  // public part of the key that was used
+  std::string_view key_id;  // public part of the key that was used; "" if it was no key
   [[nodiscard]] bool authenticated() const noexcept { return !id.empty(); }
 };
 
@@ -43,8 +45,9 @@ struct Exchange {
   MonoTime started{};  // when the head was complete
   WallTime started_wall{};
   std::string_view request_id;
-  IpAddress client_address;  // effective: the peer, or what a trusted proxy said
-  bool secure = false;       // client came over TLS
+  IpAddress client_address;                     // effective: the peer, or what a trusted proxy said
+  bool secure = false;                          // client came over TLS
+  const ConnectionFacts* connection = nullptr;  // that it came on; outlives the exchange. nullptr: not known
 
   RequestHead request;     // as policies leave it, this is what goes to the origin
   bool websocket = false;  // a valid opening handshake

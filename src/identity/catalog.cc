@@ -5,11 +5,15 @@
 namespace postern::identity {
 namespace {
 
+constexpr char kMtls[] = {
+#embed "mtls/schema.json"
+};
 constexpr char kSharedSecret[] = {
 #embed "shared_secret/schema.json"
 };
 
-constexpr std::array<config::SchemaPart, 1> kParts = {{
+constexpr std::array<config::SchemaPart, 2> kParts = {{
+    {"identity", "mtls", {kMtls, sizeof kMtls}},
     {"identity", "shared_secret", {kSharedSecret, sizeof kSharedSecret}},
 }};
 

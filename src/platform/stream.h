@@ -66,6 +66,7 @@ class Stream {
   class ReadableAwaiter;
   class WritableAwaiter;
   class ReadWatch;
+  class WriteWatch;
 
   // Told when the peer has reset the connection. Not after an orderly end, which whoever reads learns by itself.
   class AbortListener {
@@ -121,11 +122,14 @@ class Stream {
   void on_abort() {
     if (abort_listener_) abort_listener_->on_abort();
   }
+  // Whether somebody waits to read: who must work to find out if there is anything to be read can do so then only.
+  [[nodiscard]] bool has_reader() const noexcept { return reader_ != nullptr; }
   bool may_read_ = false;
   bool may_write_ = true;
 
  private:
   friend class ReadWatch;
+  friend class WriteWatch;
   Waiter* reader_ = nullptr;
   Waiter* writer_ = nullptr;
   AbortListener* abort_listener_ = nullptr;
@@ -181,6 +185,16 @@ class Stream::ReadWatch : public Stream::Waiter {
 
  protected:
   ~ReadWatch() = default;
+};
+
+// The same for writing. It stays on the stream until unwatch(), however often it is called back.
+class Stream::WriteWatch : public Stream::Waiter {
+ public:
+  void watch(Stream& stream) noexcept { attach(stream.writer_); }
+  void unwatch() noexcept { detach(); }
+
+ protected:
+  ~WriteWatch() = default;
 };
 
 inline Stream::ReadableAwaiter Stream::readable() noexcept { return ReadableAwaiter(*this); }

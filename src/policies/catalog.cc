@@ -5,6 +5,7 @@
 
 #include "policies/api_key/api_key.h"
 #include "policies/body_limit/body_limit.h"
+#include "policies/client_certificate/client_certificate.h"
 #include "policies/cors/cors.h"
 #include "policies/ip_filter/ip_filter.h"
 #include "policies/rate_limit/rate_limit.h"
@@ -22,6 +23,9 @@ constexpr char kApiKeySchema[] = {
 };
 constexpr char kBodyLimitSchema[] = {
 #embed "body_limit/schema.json"
+};
+constexpr char kClientCertificateSchema[] = {
+#embed "client_certificate/schema.json"
 };
 constexpr char kCorsSchema[] = {
 #embed "cors/schema.json"
@@ -59,8 +63,10 @@ Rank always(const config::Node&) noexcept {
 }
 
 constexpr std::array kCatalog = {
-    CatalogEntry{"api_key", text(kApiKeySchema), Authenticates::yes, always<Rank::authenticate>, make_api_key},
+    CatalogEntry{"api_key", text(kApiKeySchema), Authenticates::by_key, always<Rank::authenticate>, make_api_key},
     CatalogEntry{"body_limit", text(kBodyLimitSchema), Authenticates::no, always<Rank::body_limit>, make_body_limit},
+    CatalogEntry{"client_certificate", text(kClientCertificateSchema), Authenticates::by_certificate,
+                 always<Rank::authenticate>, make_client_certificate},
     CatalogEntry{"cors", text(kCorsSchema), Authenticates::no, always<Rank::cors>, make_cors},
     CatalogEntry{"ip_filter", text(kIpFilterSchema), Authenticates::no, always<Rank::ip_filter>, make_ip_filter},
     CatalogEntry{"rate_limit", text(kRateLimitSchema), Authenticates::no, rate_limit_rank, make_rate_limit},
@@ -92,7 +98,7 @@ std::vector<config::SchemaPart> schema_parts() {
 std::vector<std::string> authenticating_policies() {
   std::vector<std::string> names;
   for (const CatalogEntry& entry : kCatalog) {
-    if (entry.authenticates == Authenticates::yes) names.emplace_back(entry.name);
+    if (entry.authenticates != Authenticates::no) names.emplace_back(entry.name);
   }
   return names;
 }

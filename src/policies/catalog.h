@@ -17,6 +17,10 @@ class KeyStore;
 class RateTable;
 }  // namespace postern::store
 
+namespace postern::tls {
+class TrustAnchors;
+}  // namespace postern::tls
+
 namespace postern::policies {
 
 // What policies may use beyond their options. All outlive every policy and are thread-safe.
@@ -28,9 +32,12 @@ struct Services {
   // Where this instance stands, such as "gateway/0", "origins.orders/1", "routes.NAME/0": unique among all instances
   // and the same after a reload, because counters belong to it. Only read while the policy is made.
   std::string_view scope;
+  // Of this use of client_certificate: what its `ca` holds (config::PolicyUse::authorities). Shared with the policy.
+  std::shared_ptr<const tls::TrustAnchors> authorities = nullptr;
 };
 
-enum class Authenticates : bool { no, yes };
+// Whether a policy says who the client is, and by what.
+enum class Authenticates : std::uint8_t { no, by_key, by_certificate };
 
 // Where in the chain of a route a policy runs: inbound by ascending rank, outbound in reverse. Within a rank the order
 // is gateway, origin, route, and then as written. The order is fixed because most other orders are mistakes.

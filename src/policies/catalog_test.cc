@@ -21,7 +21,12 @@ TEST(Catalog, every_schema_compiles_into_the_whole) {
   }
 }
 
-TEST(Catalog, only_api_key_authenticates) { EXPECT_EQ(authenticating_policies(), std::vector<std::string>{"api_key"}); }
+TEST(Catalog, who_authenticates_and_by_what) {
+  EXPECT_EQ(authenticating_policies(), (std::vector<std::string>{"api_key", "client_certificate"}));
+  EXPECT_EQ(find_policy("api_key")->authenticates, Authenticates::by_key);
+  EXPECT_EQ(find_policy("client_certificate")->authenticates, Authenticates::by_certificate);
+  EXPECT_EQ(find_policy("cors")->authenticates, Authenticates::no);
+}
 
 TEST(Catalog, answers_come_last_and_addresses_first) {
   const config::Node none(config::Kind::mapping, {});
@@ -29,6 +34,7 @@ TEST(Catalog, answers_come_last_and_addresses_first) {
   EXPECT_LT(rank("ip_filter"), rank("cors"));
   EXPECT_LT(rank("cors"), rank("rate_limit"));
   EXPECT_LT(rank("rate_limit"), rank("api_key"));
+  EXPECT_EQ(rank("api_key"), rank("client_certificate"));
   EXPECT_LT(rank("api_key"), rank("request_headers"));
   EXPECT_LT(rank("request_headers"), rank("rewrite"));
   for (const CatalogEntry& entry : catalog()) EXPECT_LE(entry.rank(none), rank("respond")) << entry.name;
