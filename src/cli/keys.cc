@@ -13,10 +13,10 @@
 #include "cli/paths.h"
 #include "cli/verbs.h"
 #include "config/units.h"
+#include "platform/private_directory.h"
 #include "store/key_database.h"
 #include "store/key_file.h"
 #include "store/key_index.h"
-#include "store/private_directory.h"
 
 namespace postern::cli {
 namespace {
@@ -138,7 +138,7 @@ Result<KeyDatabase::NewKey> make_unstored(store::Consumer consumer, std::optiona
 
 Result<KeyDatabase::NewKey> make_stored(const std::string& path, store::Consumer consumer,
                                         std::optional<WallTime> expires, WallTime now) {
-  Result<void> directory = store::make_private_directory(std::filesystem::path(path).parent_path());
+  Result<void> directory = make_private_directory(std::filesystem::path(path).parent_path());
   if (!directory) return std::unexpected(std::move(directory.error()));
   auto database = KeyDatabase::open(path, KeyDatabase::Missing::create);
   if (!database) return std::unexpected(std::move(database.error()));

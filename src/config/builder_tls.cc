@@ -125,7 +125,7 @@ void Builder::read_server_certificate(const Node& node, ListenerTlsConfig& tls) 
   certificate.position = node.position();
   if (!read_files(node, Use::server, certificate.files)) return;
   read_names(node, certificate);
-  if (certificate.names.empty() && !tls.certificates.empty()) {
+  if (certificate.names.empty() && !node.find("names") && !tls.certificates.empty()) {
     diagnostics_.error(Problem::certificate_names, node, "it bears no DNS name, so no client would ever be shown it",
                        "put it first, where it serves clients that ask for no name, or remove it");
   }
@@ -147,7 +147,7 @@ void Builder::read_names(const Node& node, ServerCertificateConfig& certificate)
     return;
   }
   for (const Node& item : names->items()) {
-    if (!item.is(Kind::string)) continue;
+    if (!matches_format(Format::dns_pattern, item.text())) continue;  // the schema has said so
     certificate.names.push_back(to_lower(item.text()));
     const bool covered = std::ranges::any_of(
         leaf.dns_names(), [&](const std::string& pattern) { return covers(pattern, certificate.names.back()); });

@@ -119,7 +119,8 @@ TEST(Schema, TypesAndValues) {
           {"d: ${env:X}", "PST-C021 1:4 references work in secret fields only"},
           {"k: 1234567890123456789", "PST-C011 1:4 expected text, found this value (a whole number)"},
           {"u: http://user:hunter2hunter2@host",
-           "PST-C012 1:4 this value is not http://host:port or unix:///path, without user name, path or query"},
+           "PST-C012 1:4 this value is not https://host:port, http://host:port or unix:///path, without user name, "
+           "path or query"},
           {"s: an-unreferenced-secret-here", "PST-C012 1:4 is longer than 3 characters"},
           {"e: a-secret-in-the-wrong-place", "PST-C012 1:4 this value is not one of: red, green"},
           {"l: []", "PST-C012 1:4 needs at least 1 item(s)"},
@@ -179,7 +180,8 @@ TEST(Schema, HintsNameTheNearestKeyThatIsBuilt) {
   } cases[] = {
       {"lisners: []", "did you mean `listeners`?"},
       {"listeners: [{adress: x}]", "did you mean `address`?"},
-      {"listeners: [{tsl: x}]", "known here: address, proxy_protocol, limits, trusted_proxies"},
+      {"listeners: [{tsl: x}]", "did you mean `tls`?"},
+      {"admin: {adress: x}", "known here: socket"},
       {"origins: {a: {timeout: {}}}", "did you mean `timeouts`?"},
       {"zzzzzzzz: 1",
        "known here: version, listeners, observe, admin, workers, state_directory, drain, limits, buffer_memory, "

@@ -110,7 +110,11 @@ class TestFiles {
     values["/tls/large.pem"] = std::string(tls::kMaxBundleText + 1, '\n');
   }
 
-  static Pem rsa(std::vector<std::string> dns_names, WallTime from, WallTime to);
+  static Pem rsa(std::vector<std::string> dns_names, WallTime from, WallTime to) {
+    const tls::TestIdentity made = tls::make_test_certificate(
+        {.dns_names = std::move(dns_names), .key = tls::TestKey::rsa, .not_before = from, .not_after = to});
+    return {made.chain_pem(), made.key_pem()};
+  }
 
   tls::Authority servers_;
   tls::Authority clients_;

@@ -24,7 +24,7 @@ class TlsConfigTest : public testing::Test {
     return "version: 1\nlisteners:\n  - address: 127.0.0.1:8443\n    " + listener + "\norigins:\n  o:\n    " + origin +
            "\nroutes:\n  - match: {path: /}\n    origin: o\n    " + route + "\n";
   }
-  static std::string tls(const std::string& options) { return document("tls: {" + options + "}"); }
+  static std::string with_tls(const std::string& options) { return document("tls: {" + options + "}"); }
   static std::string https(const std::string& options) {
     return document("http2: auto", "url: https://orders.internal\n    " + options);
   }
@@ -57,7 +57,7 @@ class TlsConfigTest : public testing::Test {
 const std::string kApi = "certificate: /tls/api.pem, key: /tls/api.key";
 
 TEST_F(TlsConfigTest, OneCertificateServesItsNames) {
-  const auto config = load(tls(kApi));
+  const auto config = load(with_tls(kApi));
   const ListenerTlsConfig& tls = *config->listeners[0].tls;
   ASSERT_EQ(tls.certificates.size(), 1U);
   EXPECT_EQ(tls.certificates[0].files.certificate, "/tls/api.pem");
@@ -73,22 +73,22 @@ TEST_F(TlsConfigTest, OneCertificateServesItsNames) {
 
 TEST_F(TlsConfigTest, SeveralCertificatesKeepTheirOrderAndNames) {
   const auto config =
-      load(tls("min_version: \"1.3\", session_tickets: false, certificates: [{certificate: /tls/other.pem, key: "
-               "/tls/other.key}, {" +
-               kApi + ", names: [API.example.com, x.api.example.com]}]"));
+      load(with_tls("min_version: \"1.3\", session_tickets: false, certificates: [{certificate: /tls/other.pem, key: "
+                    "/tls/other.key}, {" +
+                    kApi + ", names: [API.example.com, x.api.example.com]}]"));
   const ListenerTlsConfig& tls = *config->listeners[0].tls;
   ASSERT_EQ(tls.certificates.size(), 2U);
   EXPECT_THAT(tls.certificates[0].names, ElementsAre("other.example.com"));
   EXPECT_THAT(tls.certificates[1].names, ElementsAre("api.example.com", "x.api.example.com"));
   EXPECT_EQ(tls.min_version, tls::ProtocolVersion::tls_1_3);
   EXPECT_FALSE(tls.session_tickets);
-  const auto defaults = load(tls(kApi + ", min_version: \"1.2\", session_tickets: true"));
+  const auto defaults = load(with_tls(kApi + ", min_version: \"1.2\", session_tickets: true"));
   EXPECT_EQ(defaults->listeners[0].tls->min_version, tls::ProtocolVersion::tls_1_2);
   EXPECT_TRUE(defaults->listeners[0].tls->session_tickets);
 }
 
 TEST_F(TlsConfigTest, ASelfSignedCertificateIsMadeAndStaysTheSame) {
-  const std::string text = tls("self_signed: [Dev.localhost, 127.0.0.1, \"::1\"]");
+  const std::string text = with_tls("self_signed: [Dev.localhost, 127.0.0.1, \"::1\"]");
   const auto config = load(text);
   const ListenerTlsConfig& made = *config->listeners[0].tls;
   EXPECT_THAT(made.self_signed, ElementsAre("dev.localhost", "127.0.0.1", "::1"));
@@ -104,7 +104,7 @@ TEST_F(TlsConfigTest, ASelfSignedCertificateIsMadeAndStaysTheSame) {
 
   world.in_force = config.get();
   EXPECT_EQ(load(text)->listeners[0].tls->certificates[0].files.pair, made.certificates[0].files.pair);
-  const auto other = load(tls("self_signed: [localhost]"));
+  const auto other = load(with_tls("self_signed: [localhost]"));
   EXPECT_NE(other->listeners[0].tls->certificates[0].files.pair, made.certificates[0].files.pair);
 }
 
@@ -215,7 +215,7 @@ TEST_F(TlsConfigTest, ClientCertificateBringsItsAuthorities) {
 
 TEST_F(TlsConfigTest, AnExpiredCertificateDoesNotStopTheStart) {
   for (const char* const name : {"expired", "early"}) {
-    const std::string text = tls(std::string("certificate: /tls/") + name + ".pem, key: /tls/" + name + ".key");
+    const std::string text = with_tls(std::string("certificate: /tls/") + name + ".pem, key: /tls/" + name + ".key");
     world.outdated = OutdatedCertificate::error;
     EXPECT_THAT(refusal(text), HasSubstr("PST-C051"));
     world.outdated = OutdatedCertificate::warning;
@@ -289,7 +289,7 @@ TEST_F(TlsConfigTest, DaysThatAreLeft) {
   const auto left = [&](Duration life, Duration rest) {
     replace("api",
             TestFiles::get().issue(TestFiles::Use::server, {"a.example"}, kTestNow + rest - life, kTestNow + rest));
-    load(tls(kApi));
+    load(with_tls(kApi));
     const std::size_t at = said.find("expires in ");
     return at == std::string::npos ? std::string() : said.substr(at, said.find(',', at) - at);
   };
@@ -339,8 +339,8 @@ TEST_F(TlsConfigTest, ChangesNameCertificatesByFingerprintAndLastDay) {
 }
 
 TEST_F(TlsConfigTest, AnotherFileIsAChangeOfTheTextAndOfTheCertificate) {
-  const auto before = load(tls(kApi));
-  const auto after = load(tls("certificate: /tls/other.pem, key: /tls/other.key"));
+  const auto before = load(with_tls(kApi));
+  const auto after = load(with_tls("certificate: /tls/other.pem, key: /tls/other.key"));
   EXPECT_THAT(describe_changes(*before, *after),
               ElementsAre("~ listeners[0].tls.certificate: /tls/api.pem -> /tls/other.pem",
                           "~ listeners[0].tls.key: /tls/api.key -> /tls/other.key",

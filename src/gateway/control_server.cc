@@ -13,7 +13,8 @@ class ControlServer::Client final : public ClientLink,
  public:
   Client(ControlServer& server, std::unique_ptr<Stream> stream, const PeerAddress& peer)
       : server_(server),
-        connection_(server.loop_, server.buffers_, std::move(stream), peer, server.limits_, *this),
+        facts_{.peer = peer},
+        connection_(server.loop_, server.buffers_, std::move(stream), facts_, server.limits_, *this),
         task_(server) {
     ++server_.client_count_;
   }
@@ -39,7 +40,7 @@ class ControlServer::Client final : public ClientLink,
     }
   }
 
-  Task<http::AfterResponse> handle(http::ServerConnection& client) override {
+  Task<http::AfterResponse> handle(http::Downstream& client) override {
     http::Exchange exchange;
     Result<void> received = co_await client.receive(exchange);
     ControlAnswer answer;
@@ -80,6 +81,7 @@ class ControlServer::Client final : public ClientLink,
   void run_deferred() override { const std::unique_ptr<Client> owned(this); }
 
   ControlServer& server_;
+  const http::ConnectionFacts facts_;
   http::ServerConnection connection_;
   TaskSet task_;
 };

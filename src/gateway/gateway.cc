@@ -16,7 +16,7 @@
 #include "gateway/signals.h"
 #include "gateway/start_failure.h"
 #include "gateway/tls_plans.h"
-#include "store/private_directory.h"
+#include "platform/private_directory.h"
 
 namespace postern::gateway {
 namespace {
@@ -218,7 +218,8 @@ Result<void> Gateway::provide_certificates(const config::Config& config) {
   if (!uses_managed_certificates(config)) return {};
   const std::string directory = config.state_directory + "/ca";
   if (!managed_) {
-    Result<std::unique_ptr<ManagedCertificates>> opened = ManagedCertificates::open(directory, options_.clock.wall());
+    Result<std::unique_ptr<ManagedCertificates>> opened =
+        ManagedCertificates::open(directory, options_.clock.wall(), options_.entropy);
     if (!opened) return unusable(directory, opened.error());
     managed_ = std::move(*opened);
   }
@@ -236,7 +237,7 @@ Result<std::shared_ptr<store::KeyStore>> Gateway::key_store_for(const config::Co
   options.database = config.consumers.database;
   options.file = config.consumers.file;
   if (!options.database.empty()) {
-    const Result<void> made = store::make_private_directory(std::filesystem::path(options.database).parent_path());
+    const Result<void> made = make_private_directory(std::filesystem::path(options.database).parent_path());
     if (!made) {
       return unusable(options.database, made.error());
     }
@@ -319,7 +320,7 @@ Result<void> Gateway::open_control_listeners(const config::Config& config) {
     if (!opened) return opened;
   }
   if (config.admin.socket.empty()) return {};
-  const Result<void> made = store::make_private_directory(std::filesystem::path(config.admin.socket).parent_path());
+  const Result<void> made = make_private_directory(std::filesystem::path(config.admin.socket).parent_path());
   if (!made) return unusable("unix:" + config.admin.socket, made.error());
   admin_server_ = std::make_unique<ControlServer>(
       loop_, [this](const ControlRequest& request) { return admin_request(request); }, ControlServer::Guard::same_host);

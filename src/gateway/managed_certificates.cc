@@ -1,13 +1,14 @@
 #include "gateway/managed_certificates.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <array>
+#include <filesystem>
 
 namespace postern::gateway {
 namespace {
 
-constexpr Duration kLife = std::chrono::hours(24);
-// Clocks differ; a certificate that is a moment old is not from the future anywhere.
-constexpr Duration kBackdate = std::chrono::minutes(5);
 constexpr Duration kRetry = std::chrono::seconds(30);
 
 bool is_managed(const config::IdentityUse& use) {
@@ -27,22 +28,35 @@ bool uses_managed_certificates(const config::Config& config) {
   });
 }
 
-Result<std::unique_ptr<ManagedCertificates>> ManagedCertificates::open(const std::string& directory, WallTime now) {
-  Result<tls::AuthorityStore> store = tls::AuthorityStore::open_or_make(directory, now);
-  if (!store) return std::unexpected(std::move(store.error()));
-  return from(std::move(*store));
+ManagedCertificates::ManagedCertificates(tls::Authorities authorities) : authorities_(std::move(authorities)) {
+  std::array<char, 256> host{};
+  if (::gethostname(host.data(), host.size() - 1) != 0) host[0] = '\0';
+  gateway_ = tls::gateway_name(host.data());
+}
+
+Result<std::unique_ptr<ManagedCertificates>> ManagedCertificates::open(const std::string& directory, WallTime now,
+                                                                       const Entropy& entropy) {
+  return from(tls::open_or_make_authorities(directory, now, entropy));
 }
 
 Result<std::unique_ptr<ManagedCertificates>> ManagedCertificates::rehearse(const std::string& directory, WallTime now) {
-  Result<tls::AuthorityStore> store = tls::AuthorityStore::load_or_imagine(directory, now);
-  if (!store) return std::unexpected(std::move(store.error()));
-  return from(std::move(*store));
+  std::error_code ignored;
+  if (std::filesystem::exists(directory + "/client-ca.pem", ignored)) return from(tls::load_authorities(directory));
+  const auto imagine = [&](tls::CertifiedKey::Use use) {
+    return tls::Authority::make("not made yet", use, now - tls::kClockSkew, now + tls::kAuthorityLife);
+  };
+  Result<tls::Authority> client = imagine(tls::CertifiedKey::Use::client);
+  if (!client) return std::unexpected(std::move(client.error()));
+  Result<tls::Authority> server = imagine(tls::CertifiedKey::Use::server);
+  if (!server) return std::unexpected(std::move(server.error()));
+  return from(tls::Authorities{std::string(16, '0'), std::move(*client), std::move(*server)});
 }
 
-Result<std::unique_ptr<ManagedCertificates>> ManagedCertificates::from(tls::AuthorityStore store) {
-  std::unique_ptr<ManagedCertificates> out(new ManagedCertificates(std::move(store)));
+Result<std::unique_ptr<ManagedCertificates>> ManagedCertificates::from(Result<tls::Authorities> authorities) {
+  if (!authorities) return std::unexpected(std::move(authorities.error()));
+  std::unique_ptr<ManagedCertificates> out(new ManagedCertificates(std::move(*authorities)));
   Result<std::shared_ptr<const tls::TrustAnchors>> anchors =
-      tls::TrustAnchors::parse(out->store_.server().certificate().to_pem());
+      tls::TrustAnchors::parse(out->authorities_.server.certificate().to_pem());
   if (!anchors) return std::unexpected(std::move(anchors.error()));
   out->anchors_ = std::move(*anchors);
   return out;
@@ -63,15 +77,8 @@ bool ManagedCertificates::renewal_due(const config::Config& config, WallTime now
 Result<void> ManagedCertificates::provide(const config::Config& config, WallTime now) {
   for (const config::OriginConfig& origin : config.origins) {
     if (!wants_certificate(origin) || !due(origin.name, now)) continue;
-    tls::LeafRequest request;
-    request.use = tls::CertifiedKey::Use::client;
-    // Servers that cannot look at a URI compare the common name; it is the origin's, so that a certificate for one does
-    // not open another.
-    request.common_name = origin.name;
-    request.uris.push_back(store_.client_uri(tls::gateway_name(), origin.name));
-    request.not_before = now - kBackdate;
-    request.not_after = now + kLife;
-    Result<std::shared_ptr<const tls::CertifiedKey>> issued = store_.client().issue(request);
+    const tls::LeafRequest request = tls::client_request({authorities_.deployment, gateway_, origin.name}, now);
+    Result<std::shared_ptr<const tls::CertifiedKey>> issued = authorities_.client.issue(request);
     if (!issued) {
       retry_at_ = now + kRetry;
       // One that is still in force goes on.

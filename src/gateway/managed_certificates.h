@@ -16,7 +16,8 @@ namespace postern::gateway {
 class ManagedCertificates {
  public:
   // Makes the authorities in `directory` if there are none yet.
-  [[nodiscard]] static Result<std::unique_ptr<ManagedCertificates>> open(const std::string& directory, WallTime now);
+  [[nodiscard]] static Result<std::unique_ptr<ManagedCertificates>> open(const std::string& directory, WallTime now,
+                                                                         const Entropy& entropy);
   // For a dry run: those of `directory`, or some that exist in memory only. Writes nothing.
   [[nodiscard]] static Result<std::unique_ptr<ManagedCertificates>> rehearse(const std::string& directory,
                                                                              WallTime now);
@@ -30,18 +31,19 @@ class ManagedCertificates {
   [[nodiscard]] std::shared_ptr<const tls::CertifiedKey> for_origin(const std::string& origin) const;
   // What signs the certificates of origins under `trust: {ca: managed}`.
   [[nodiscard]] const std::shared_ptr<const tls::TrustAnchors>& server_anchors() const noexcept { return anchors_; }
-  [[nodiscard]] const tls::AuthorityStore& authorities() const noexcept { return store_; }
+  [[nodiscard]] const tls::Authorities& authorities() const noexcept { return authorities_; }
 
  private:
   struct Issued {
     std::shared_ptr<const tls::CertifiedKey> certificate;
     WallTime renew_at{};
   };
-  explicit ManagedCertificates(tls::AuthorityStore store) : store_(std::move(store)) {}
-  [[nodiscard]] static Result<std::unique_ptr<ManagedCertificates>> from(tls::AuthorityStore store);
+  explicit ManagedCertificates(tls::Authorities authorities);
+  [[nodiscard]] static Result<std::unique_ptr<ManagedCertificates>> from(Result<tls::Authorities> authorities);
   [[nodiscard]] bool due(const std::string& origin, WallTime now) const;
 
-  tls::AuthorityStore store_;
+  tls::Authorities authorities_;
+  std::string gateway_;  // the name of this one in its certificates
   std::shared_ptr<const tls::TrustAnchors> anchors_;
   std::map<std::string, Issued> issued_;
   WallTime retry_at_{};

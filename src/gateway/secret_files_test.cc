@@ -6,7 +6,7 @@
 
 #include <filesystem>
 
-#include "store/temporary_directory.h"
+#include "platform/temporary_directory.h"
 
 namespace postern::gateway {
 namespace {
@@ -22,7 +22,7 @@ class SecretFilesTest : public ::testing::Test {
   }
   // Long after any write of this test: every stamp has settled.
   const WallTime later_ = SystemClock().wall() + 1h;
-  store::TemporaryDirectory directory_;
+  TemporaryDirectory directory_;
   SecretFiles files_;
 };
 

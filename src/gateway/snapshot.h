@@ -65,8 +65,8 @@ class Snapshot {
     observe::MetricRegistry& registry;
     std::size_t loop_buffer_memory = ~std::size_t{0};  // see BufferPool::set_limit()
     unsigned loops = 1;
-    std::shared_ptr<tls::TicketKeys> tickets;      // nullptr: sessions are not resumed
-    const ManagedCertificates* managed = nullptr;  // nullptr: none is configured
+    std::shared_ptr<tls::TicketKeys> tickets = nullptr;  // nullptr: sessions are not resumed
+    const ManagedCertificates* managed = nullptr;        // nullptr: none is configured
   };
 
   // nullptr if diagnostics has errors afterwards. `previous` gives origins their state (endpoints, health).

@@ -173,8 +173,8 @@ std::vector<CertificateInUse> certificates_in_use(const Snapshot& snapshot, cons
     }
   }
   if (managed) {
-    out.push_back({"ca.client", &managed->authorities().client().certificate()});
-    out.push_back({"ca.server", &managed->authorities().server().certificate()});
+    out.push_back({"ca.client", &managed->authorities().client.certificate()});
+    out.push_back({"ca.server", &managed->authorities().server.certificate()});
   }
   return out;
 }

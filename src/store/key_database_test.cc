@@ -7,7 +7,7 @@
 
 #include <set>
 
-#include "store/temporary_directory.h"
+#include "platform/temporary_directory.h"
 
 namespace postern::store {
 namespace {

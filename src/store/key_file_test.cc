@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 
 #include "config/diagnostics.h"
-#include "store/temporary_directory.h"
+#include "platform/temporary_directory.h"
 
 namespace postern::store {
 namespace {

@@ -9,9 +9,9 @@
 #include <thread>
 #include <vector>
 
+#include "platform/temporary_directory.h"
 #include "store/key_database.h"
 #include "store/key_file.h"
-#include "store/temporary_directory.h"
 
 namespace postern::store {
 namespace {

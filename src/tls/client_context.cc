@@ -108,7 +108,7 @@ int ClientContext::Impl::on_certificates(X509_STORE_CTX* store, void* /*unused*/
     return 0;
   };
   const STACK_OF(X509)* const presented = X509_STORE_CTX_get0_untrusted(store);
-  if (sk_X509_num(presented) > kMaxChain) {
+  if (sk_X509_num(presented) > static_cast<int>(kMaxChainLength)) {
     return refuse(X509_V_ERR_CERT_CHAIN_TOO_LONG, "the origin sent too long a certificate chain");
   }
   std::vector<std::shared_ptr<const Certificate>>& peer = connection.info.peer;
@@ -148,6 +148,7 @@ const ClientOptions& ClientContext::options() const noexcept { return impl_->opt
 Result<std::shared_ptr<const ClientContext>> ClientContext::make(const ClientOptions& options) {
   if (options.verify && !options.anchors) return bad_options("no authority to believe");
   if (options.verify && options.names.empty()) return bad_options("no name to verify");
+  if (options.min_version > options.max_version) return bad_options("no version of TLS is left");
   ERR_clear_error();
   auto impl = std::make_unique<Impl>();
   impl->options = options;
@@ -161,7 +162,7 @@ Result<std::shared_ptr<const ClientContext>> ClientContext::make(const ClientOpt
   if (!server_name.empty() && !is_host(server_name)) {
     return bad_options("`" + visible(server_name) + "` cannot be sent as server name");
   }
-  Result<ContextPtr> made = make_context(Role::client, options.min_version);
+  Result<ContextPtr> made = make_context(Role::client, options.min_version, options.max_version);
   if (!made) return std::unexpected(std::move(made.error()));
   SSL_CTX* const context = made->get();
   if (options.certificate) {
@@ -202,7 +203,11 @@ std::unique_ptr<TlsStream> ClientContext::connect(std::shared_ptr<const ClientCo
   if (ssl && !connection->info.server_name.empty()) {
     SSL_set_tlsext_host_name(ssl, connection->info.server_name.c_str());
   }
-  if (ssl) connection->offer_session(loop.wall());
+  if (ssl) {
+    const auto now = std::chrono::duration_cast<std::chrono::seconds>(loop.wall().time_since_epoch());
+    X509_VERIFY_PARAM_set_time(SSL_get0_param(ssl), now.count());
+    connection->offer_session(loop.wall());
+  }
   return std::unique_ptr<TlsStream>(new TlsStream(loop, pool, std::move(inner), std::move(connection), {}));
 }
 

@@ -25,6 +25,8 @@ struct ClientOptions {
   std::vector<std::string> pins;
   std::string server_name;  // SNI; "" sends none (IP addresses never go into it)
   ProtocolVersion min_version = ProtocolVersion::tls_1_2;
+  ProtocolVersion max_version =
+      ProtocolVersion::tls_1_3;  // tls_1_2: for an origin that stumbles over 1.3, and for tests
   // Without offer_http_1_1 an origin that does not choose h2 is an error.
   bool offer_h2 = false;
   bool offer_http_1_1 = true;

@@ -40,6 +40,7 @@ void on_message(int outgoing, int /*version*/, int content_type, const void* dat
   const std::span message(static_cast<const unsigned char*>(data), size);
   if (connection.established) {
     if (outgoing == 0) ++connection.messages;
+    connection.holds_buffers = true;
     return;
   }
   const bool from_client = (outgoing != 0) == (connection.role == Role::client);
@@ -92,6 +93,10 @@ std::string refusal(const Connection& connection) {
     }
   }
   return "the origin refused the handshake: " + alert;
+}
+
+int number_of(ProtocolVersion version) noexcept {
+  return version == ProtocolVersion::tls_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION;
 }
 
 int bio_read(BIO* bio, char* into, int size) {
@@ -170,25 +175,22 @@ bool Connection::conclude() {
   return true;
 }
 
-Result<ContextPtr> make_context(Role role, ProtocolVersion min_version) {
+Result<ContextPtr> make_context(Role role, ProtocolVersion min_version, ProtocolVersion max_version) {
   ERR_clear_error();
   ContextPtr context(SSL_CTX_new(role == Role::server ? TLS_server_method() : TLS_client_method()));
   SSL_CTX* const raw = context.get();
-  const int least = min_version == ProtocolVersion::tls_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION;
-  if (!raw || SSL_CTX_set_min_proto_version(raw, least) != 1 ||
-      SSL_CTX_set_max_proto_version(raw, TLS1_3_VERSION) != 1 || SSL_CTX_set_cipher_list(raw, kCiphers) != 1 ||
+  if (!raw || SSL_CTX_set_min_proto_version(raw, number_of(min_version)) != 1 ||
+      SSL_CTX_set_max_proto_version(raw, number_of(max_version)) != 1 || SSL_CTX_set_cipher_list(raw, kCiphers) != 1 ||
       SSL_CTX_set_ciphersuites(raw, kCipherSuites) != 1 || SSL_CTX_set1_groups_list(raw, kGroups) != 1) {
     return fail(Code::internal, Side::gateway, "OpenSSL: " + take_openssl_error());
   }
   SSL_CTX_set_security_level(raw, kSecurityLevel);
   SSL_CTX_set_options(raw, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE |
                                SSL_OP_PRIORITIZE_CHACHA);
-  // Without AUTO_RETRY a read returns after each message that is not data, so that their number can be bounded.
-  SSL_CTX_clear_mode(raw, SSL_MODE_AUTO_RETRY);
   SSL_CTX_set_mode(raw, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   SSL_CTX_set_read_ahead(raw, 1);
   SSL_CTX_set_max_cert_list(raw, kMaxCertificateBytes);
-  SSL_CTX_set_verify_depth(raw, kMaxChain);
+  SSL_CTX_set_verify_depth(raw, static_cast<int>(kMaxChainLength) - 2);  // intermediates, between leaf and root
   SSL_CTX_set_msg_callback(raw, on_message);
   SSL_CTX_set_info_callback(raw, on_info);
   return context;

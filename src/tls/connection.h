@@ -34,9 +34,6 @@ class Transport {
 // The BIO for that. Each context has a method, which its connections keep alive.
 using BioMethodPtr = std::unique_ptr<BIO_METHOD, Freed<BIO_meth_free>>;
 
-// More certificates than any honest chain has (RFC 8446 4.4.2 sets no limit).
-inline constexpr int kMaxChain = 10;
-
 struct Connection {
   explicit Connection(Role r) noexcept : role(r) {}
   Connection(const Connection&) = delete;
@@ -74,11 +71,12 @@ struct Connection {
   bool established = false;  // the handshake has succeeded
   // Handshake messages after the handshake and since the last application data: KeyUpdate and NewSessionTicket.
   unsigned messages = 0;
+  bool holds_buffers = false;  // since such a message
 };
 
 // What both roles have in common: protocol versions, ciphers, groups, security level, modes, and the callbacks that
 // watch for alerts and for handshake messages.
-[[nodiscard]] Result<ContextPtr> make_context(Role role, ProtocolVersion min_version);
+[[nodiscard]] Result<ContextPtr> make_context(Role role, ProtocolVersion min_version, ProtocolVersion max_version);
 [[nodiscard]] Result<void> use_key(SSL_CTX* context, const CertifiedKey& key);
 [[nodiscard]] BioMethodPtr make_bio_method();
 // False without memory. The transport outlives the SSL.

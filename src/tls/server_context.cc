@@ -156,7 +156,7 @@ int ServerContext::Impl::on_alpn(SSL* ssl, const unsigned char** out, unsigned c
 int ServerContext::Impl::on_client_certificate(X509_STORE_CTX* store, void* /*unused*/) {
   SSL* const ssl = static_cast<SSL*>(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
   const STACK_OF(X509)* const chain = X509_STORE_CTX_get0_untrusted(store);
-  if (sk_X509_num(chain) > kMaxChain) {
+  if (sk_X509_num(chain) > static_cast<int>(kMaxChainLength)) {
     Connection::of(ssl).blame("the client sent too long a certificate chain");
     X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_CHAIN_TOO_LONG);
     return 0;
@@ -198,7 +198,7 @@ int ServerContext::Impl::on_ticket(SSL* ssl, unsigned char* name, unsigned char*
 }
 
 Result<void> ServerContext::Impl::add_set(const ServerCertificate& certificate, const ServerOptions& options) {
-  Result<ContextPtr> made = make_context(Role::server, options.min_version);
+  Result<ContextPtr> made = make_context(Role::server, options.min_version, ProtocolVersion::tls_1_3);
   if (!made) return std::unexpected(std::move(made.error()));
   SSL_CTX* const context = made->get();
   if (certificate.keys.empty()) return fail(Code::internal, Side::gateway, "a name set without certificate");

@@ -67,6 +67,17 @@ std::size_t size_of(std::span<const iovec> pieces) noexcept {
   return total;
 }
 
+// What a write that has to wait is known by.
+using Beginning = std::array<char, 32>;
+
+Beginning beginning_of(std::span<const iovec> pieces, std::size_t size) noexcept {
+  Beginning out{};
+  Beginning scratch{};
+  const std::string_view bytes = Pieces(pieces).take(std::min(size, out.size()), scratch);
+  std::ranges::copy(bytes, out.begin());
+  return out;
+}
+
 }  // namespace
 
 std::string_view to_string(ClientCertificate state) noexcept {
@@ -126,11 +137,18 @@ struct TlsStream::Impl final : Transport {
     return early_used < early.size() || inner_end != PeerEnd::open || inner->may_read();
   }
 
+  // Whether more came without data than any honest peer sends.
+  [[nodiscard]] bool flooded() const noexcept {
+    if (!connection->established) return quiet_bytes > kMaxHandshakeBytes;
+    return quiet_bytes > kMaxQuietBytes || connection->messages > kMaxMessages;
+  }
+
   [[nodiscard]] Step step_handshake();
   [[nodiscard]] Error handshake_error(Wake wake) const;
   [[nodiscard]] Pull pull(std::span<char> into, std::size_t& got, Take take);
   Pull end(IoStatus status, int error, std::string why);
   Pull look();
+  void settle();
   [[nodiscard]] IoResult read(std::span<char> into);
   [[nodiscard]] std::size_t encrypt(std::span<const iovec> from);
   [[nodiscard]] IoResult write(std::span<const iovec> from);
@@ -157,7 +175,7 @@ struct TlsStream::Impl final : Transport {
   std::size_t quiet_bytes = 0;  // ciphertext since the last data
   // Plaintext that is encrypted but not yet said to be taken, and how it begins.
   std::size_t unacknowledged = 0;
-  std::array<char, 32> beginning{};
+  Beginning beginning{};
   bool usable = false;
   bool first_byte_seen = false;
   bool straight = false;  // what is written now comes last: to `inner` at once, with what was kept before it
@@ -176,7 +194,10 @@ TlsStream::Impl::~Impl() {
   if (usable) SSL_set_shutdown(ssl(), SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
 }
 
+// OpenSSL asks again and again until it has data or a whole flight, so here is where floods of anything else end: the
+// caller looks at the same numbers.
 std::size_t TlsStream::Impl::fetch(std::span<char> into) {
+  if (flooded()) return 0;
   std::size_t got = 0;
   if (early_used < early.size()) {
     got = early.copy(into.data(), into.size(), early_used);
@@ -223,8 +244,8 @@ void TlsStream::Impl::accept(std::string_view ciphertext) {
     out.consume(kept);
     ciphertext.remove_prefix(sent.bytes - kept);
   } else if (out.size() + ciphertext.size() > kMaxUnsent) {
-    write_error = ENOBUFS;
-    failure = "the peer makes us answer and does not read";
+    write_error = EPROTO;
+    end(IoStatus::error, EPROTO, "the peer makes us answer and does not read");
     return;
   }
   out.append(ciphertext);
@@ -261,7 +282,7 @@ TlsStream::Impl::Step TlsStream::Impl::step_handshake() {
     const int error = result == 1 ? SSL_ERROR_NONE : SSL_get_error(ssl(), result);
     bool failed = error != SSL_ERROR_NONE && error != SSL_ERROR_WANT_READ;
     if (result == 1) failed = !connection->conclude();
-    if (quiet_bytes > kMaxHandshakeBytes) {
+    if (result != 1 && flooded()) {
       connection->blame("the peer sent too much for a handshake");
       failed = true;
     }
@@ -270,12 +291,11 @@ TlsStream::Impl::Step TlsStream::Impl::step_handshake() {
     flush();  // also an alert
     if (failed) return Step::failed;
     if (result == 1) break;
-    if (fetchable()) continue;
-    if (write_error != 0) inner_end = PeerEnd::reset;
     if (write_error == 0) {
       stream.may_read_ = false;
       return Step::wait;
     }
+    inner_end = PeerEnd::reset;  // all that the peer may have said before is read
   }
   connection->established = true;
   quiet_bytes = 0;
@@ -302,30 +322,34 @@ TlsStream::Impl::Pull TlsStream::Impl::end(IoStatus status, int error, std::stri
 // One record's worth of data at most. Everything else that comes is dealt with here, within bounds.
 TlsStream::Impl::Pull TlsStream::Impl::pull(std::span<char> into, std::size_t& got, Take take) {
   if (ended.status != IoStatus::ok) return Pull::ended;
-  for (;;) {
-    ERR_clear_error();
-    const int result = take == Take::peek ? SSL_peek_ex(ssl(), into.data(), into.size(), &got)
-                                          : SSL_read_ex(ssl(), into.data(), into.size(), &got);
-    if (connection->messages > kMaxMessages) return end(IoStatus::error, EPROTO, "too many messages without data");
-    if (result == 1) {
-      connection->messages = 0;
-      quiet_bytes = 0;
-      return Pull::data;
-    }
-    switch (SSL_get_error(ssl(), result)) {
-      case SSL_ERROR_ZERO_RETURN: return end(IoStatus::eof, 0, {});
-      case SSL_ERROR_WANT_READ: break;
-      default: {
-        const std::string reason = take_openssl_error();
-        if (connection->alert >= 0) return end(IoStatus::error, EPROTO, "alert: " + alert_text(connection->alert));
-        return end(IoStatus::error, EPROTO, "record: " + reason);
-      }
-    }
-    if (inner_end == PeerEnd::reset) return end(IoStatus::error, inner_error, {});
-    if (inner_end != PeerEnd::open) return end(IoStatus::error, ECONNRESET, "closed without close_notify");
-    if (quiet_bytes > kMaxQuietBytes) return end(IoStatus::error, EPROTO, "too many records without data");
-    if (!fetchable()) return Pull::nothing;
+  ERR_clear_error();
+  const int result = take == Take::peek ? SSL_peek_ex(ssl(), into.data(), into.size(), &got)
+                                        : SSL_read_ex(ssl(), into.data(), into.size(), &got);
+  if (flooded()) return end(IoStatus::error, EPROTO, "too many messages without data");
+  if (result == 1) {
+    connection->messages = 0;
+    quiet_bytes = 0;
+    return Pull::data;
   }
+  switch (SSL_get_error(ssl(), result)) {
+    case SSL_ERROR_WANT_READ: break;
+    case SSL_ERROR_ZERO_RETURN: return end(IoStatus::eof, 0, {});
+    default: {
+      const std::string reason = take_openssl_error();
+      if (connection->alert >= 0) return end(IoStatus::error, EPROTO, "alert: " + alert_text(connection->alert));
+      return end(IoStatus::error, EPROTO, "record: " + reason);
+    }
+  }
+  if (inner_end == PeerEnd::open) return Pull::nothing;
+  if (inner_end == PeerEnd::reset) return end(IoStatus::error, inner_error, {});
+  return end(IoStatus::error, ECONNRESET, "closed without close_notify");
+}
+
+// After OpenSSL has read.
+void TlsStream::Impl::settle() {
+  if (!watching) flush();  // an answer to a KeyUpdate, an alert
+  // A message makes OpenSSL take buffers for an answer, which it would keep until the next write.
+  if (connection->holds_buffers && SSL_free_buffers(ssl()) == 1) connection->holds_buffers = false;
 }
 
 IoResult TlsStream::Impl::read(std::span<char> into) {
@@ -341,7 +365,7 @@ IoResult TlsStream::Impl::read(std::span<char> into) {
     // What OpenSSL has may be the beginning of a record only; the next call finds that out.
     more = last == Pull::data && (SSL_has_pending(ssl()) == 1 || fetchable());
   }
-  if (!watching) flush();  // an answer to a KeyUpdate, an alert
+  settle();
   stream.may_read_ = more || last == Pull::ended;
   if (total != 0) return {IoStatus::ok, 0, total};
   return last == Pull::ended ? ended : IoResult{IoStatus::would_block, 0, 0};
@@ -380,7 +404,7 @@ IoResult TlsStream::Impl::write(std::span<const iovec> from) {
   if (write_error != 0) return write_failed();
   if (!watching) return {IoStatus::ok, 0, bytes};
   unacknowledged = bytes;
-  static_cast<void>(Pieces(from).take(std::min(bytes, beginning.size()), beginning));
+  beginning = beginning_of(from, bytes);
   return {IoStatus::would_block, 0, 0};
 }
 
@@ -388,10 +412,7 @@ IoResult TlsStream::Impl::write(std::span<const iovec> from) {
 // replace has been sent: neither may pass unnoticed.
 IoResult TlsStream::Impl::acknowledge(std::span<const iovec> from) {
   const std::size_t bytes = std::exchange(unacknowledged, 0);
-  std::array<char, 32> now{};
-  const std::size_t compared = std::min(bytes, now.size());
-  const bool same =
-      size_of(from) >= bytes && Pieces(from).take(compared, now) == std::string_view(beginning.data(), compared);
+  const bool same = size_of(from) >= bytes && beginning_of(from, bytes) == beginning;
   if (same) return {IoStatus::ok, 0, bytes};
   write_error = EPROTO;
   failure = "other bytes were written than those that had to wait";
@@ -409,7 +430,7 @@ TlsStream::Impl::Pull TlsStream::Impl::look() {
   char byte = 0;
   std::size_t got = 0;
   const Pull found = pull({&byte, 1}, got, Take::peek);
-  if (!watching) flush();
+  settle();
   return found;
 }
 
@@ -418,6 +439,7 @@ void TlsStream::Impl::close_notify() {
   straight = true;
   SSL_shutdown(ssl());
   straight = false;
+  ERR_clear_error();
 }
 
 void TlsStream::Impl::finish_writing() {

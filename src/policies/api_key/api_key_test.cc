@@ -4,10 +4,10 @@
 
 #include <filesystem>
 
+#include "platform/temporary_directory.h"
 #include "policies/test_support.h"
 #include "store/key_database.h"
 #include "store/key_store.h"
-#include "store/temporary_directory.h"
 
 namespace postern::policies {
 namespace {
@@ -36,7 +36,7 @@ class ApiKeyTest : public PolicyTest {
     ASSERT_TRUE(keys->refresh().has_value());
   }
 
-  store::TemporaryDirectory directory;
+  TemporaryDirectory directory;
   std::unique_ptr<store::KeyStore> keys;
   std::string key;        // of acme, for an hour
   std::string other_key;  // of globex

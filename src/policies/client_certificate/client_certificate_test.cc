@@ -4,7 +4,7 @@
 
 #include "http/connection_facts.h"
 #include "policies/test_support.h"
-#include "tls/authority.h"
+#include "tls/test_certificates.h"
 
 namespace postern::policies {
 namespace {
@@ -13,17 +13,10 @@ using http::Exchange;
 using std::chrono::hours;
 using ::testing::HasSubstr;
 using ::testing::Not;
-using Use = tls::CertifiedKey::Use;
-
-tls::Authority authority(const char* name, Use use = Use::client) {
-  const WallTime now = ManualClock().wall();
-  return std::move(*tls::Authority::make(name, use, now - hours(1000), now + hours(100'000)));
-}
-
 class ClientCertificateTest : public PolicyTest {
  protected:
   ClientCertificateTest() {
-    services.authorities = std::move(*tls::TrustAnchors::parse(ca.certificate().to_pem()));
+    services.authorities = ca.anchors();
     request.common_name = "orders";
     request.uris = {"spiffe://example.com/orders"};
     request.dns_names = {"orders.example.com"};
@@ -32,11 +25,9 @@ class ClientCertificateTest : public PolicyTest {
   }
 
   // The client that asks next, on a connection of its own.
-  void connect(const tls::Authority& by) {
-    const auto made = by.issue(request);
-    ASSERT_TRUE(made) << made.error().to_string();
+  void connect(const tls::TestIdentity& by) {
     handshake = {};
-    handshake.peer.assign((*made)->chain().begin(), (*made)->chain().end());
+    handshake.peer = tls::make_test_certificate(request, &by).chain;
     handshake.client_certificate = tls::ClientCertificate::presented;
     facts = {};
     facts.tls = &handshake;
@@ -71,8 +62,8 @@ class ClientCertificateTest : public PolicyTest {
     return std::string(exchange.consumer.name);
   }
 
-  const tls::Authority ca = authority("Clients");
-  tls::LeafRequest request;
+  const tls::TestIdentity ca = tls::make_test_ca({.common_name = "Clients"});
+  tls::TestCertificate request;
   tls::Handshake handshake;
   http::ConnectionFacts facts;
 };
@@ -110,10 +101,17 @@ TEST_F(ClientCertificateTest, what_is_worth_nothing_is_refused_with_a_reason_for
     EXPECT_EQ(text_of(exchange.request.headers), "") << name;
     return refusal(*made.policy);
   };
-  connect(authority("Clients"));  // the same name, another key
-  EXPECT_NE(refused("foreign"), "");
-  connect(authority("Servers", Use::server));
-  EXPECT_NE(refused("another authority"), "");
+  connect(tls::make_test_ca({.common_name = "Clients"}));  // the same name, another key
+  EXPECT_NE(refused("forged"), "");
+  connect(tls::make_test_ca({.common_name = "Others"}));
+  EXPECT_THAT(refused("foreign"), HasSubstr("(CN=orders)"));
+  // One that the authority has signed, but not as an authority.
+  connect(tls::make_test_certificate({.common_name = "a leaf"}, &ca));
+  EXPECT_NE(refused("signed by a leaf"), "");
+  request.extended_key_usage = "serverAuth";
+  connect(ca);
+  EXPECT_THAT(refused("for servers"), HasSubstr("purpose"));
+  request.extended_key_usage = "clientAuth";
 
   request.not_after = clock.wall() - hours(1);
   request.not_before = clock.wall() - hours(2);
@@ -125,13 +123,14 @@ TEST_F(ClientCertificateTest, what_is_worth_nothing_is_refused_with_a_reason_for
   EXPECT_THAT(refused("early"), HasSubstr("not yet valid"));
 }
 
-TEST_F(ClientCertificateTest, a_certificate_for_servers_is_none_for_clients) {
-  // An authority that signs for both, so that only the purpose of the leaf differs.
-  const tls::Authority both = authority("Servers", Use::server);
-  services.authorities = std::move(*tls::TrustAnchors::parse(both.certificate().to_pem()));
+TEST_F(ClientCertificateTest, an_intermediate_comes_with_the_certificate) {
   const Made made = make("client_certificate", "{ca: /ca.pem}");
-  request.use = Use::server;
-  connect(both);
+  const tls::TestIdentity between = tls::make_test_ca({.common_name = "Department"}, &ca);
+  connect(between);
+  ASSERT_EQ(handshake.peer.size(), 2U);
+  EXPECT_EQ(ask(*made.policy), "next");
+  connect(between);
+  handshake.peer.pop_back();
   EXPECT_EQ(ask(*made.policy), "PST-P405");
 }
 
@@ -155,11 +154,14 @@ TEST_F(ClientCertificateTest, allow_compares_by_type_and_whole) {
       {"{dns: [\"*.orders.example.com\"]}", "PST-P405"},
       {"{dns: [other.example.com, orders.example.com]}", "orders.example.com"},
       {"{dns: [other.example.com], uri: [\"spiffe://example.com/orders\"]}", "spiffe://example.com/orders"},
-      {"{email: [orders@example.com]}", "PST-P405"},
+      {"{email: [orders@example.com]}", "orders@example.com"},
+      {"{email: [Orders@example.com]}", "PST-P405"},
+      {"{email: [others@example.com], dns: [orders.example.com]}", "orders.example.com"},
       {"{subject: [CN=orders]}", "CN=orders"},
       {"{subject: [CN=order]}", "PST-P405"},
       {"{subject: [orders]}", "PST-P405"},
   };
+  request.emails = {"orders@example.com"};
   connect(ca);
   for (const auto& c : cases) {
     const Made made = make("client_certificate", std::string("{ca: /ca.pem, allow: ") + c.allow + "}");
@@ -185,8 +187,25 @@ TEST_F(ClientCertificateTest, without_allow_the_first_name_counts) {
   connect(ca);
   EXPECT_EQ(consumer(*made.policy), "orders.example.com");
   request.dns_names.clear();
+  request.emails = {"orders@example.com"};
+  connect(ca);
+  EXPECT_EQ(consumer(*made.policy), "orders@example.com");
+  request.emails.clear();
   connect(ca);
   EXPECT_EQ(consumer(*made.policy), "CN=orders");
+  request.common_name.clear();
+  connect(ca);
+  EXPECT_EQ(ask(*made.policy), "PST-P405") << "it names nobody";
+}
+
+// What stands behind the NUL is for those who stop at it; such a name is no name.
+TEST_F(ClientCertificateTest, a_name_with_a_nul_is_not_compared) {
+  request.common_name.clear();
+  request.uris.clear();
+  request.dns_names = {std::string("orders.example.com\0.evil.example", 32)};
+  connect(ca);
+  EXPECT_EQ(ask(*make("client_certificate", "{ca: /ca.pem, allow: {dns: [orders.example.com]}}").policy), "PST-P405");
+  EXPECT_EQ(ask(*make("client_certificate", "{ca: /ca.pem}").policy), "PST-P405");
 }
 
 // ---- Client-Cert ---------------------------------------------------------------------------------------------------
@@ -211,7 +230,7 @@ TEST_F(ClientCertificateTest, the_origin_gets_the_certificate_and_no_claim_of_th
   EXPECT_EQ(ask(*silent.policy, exchange, {{"Client-Cert", ":AAAA:"}, {"CLIENT_CERT_CHAIN", ":CCCC:"}}), "next");
   EXPECT_EQ(text_of(exchange.request.headers), "");
   Exchange refused;
-  connect(authority("Others"));
+  connect(tls::make_test_ca({.common_name = "Others"}));
   EXPECT_EQ(ask(*silent.policy, refused, {{"Client-Cert", ":AAAA:"}}), "PST-P405");
   EXPECT_EQ(text_of(refused.request.headers), "");
   EXPECT_EQ(made.policy->reserved_headers(), (std::vector<std::string_view>{"Client-Cert", "Client-Cert-Chain"}));
@@ -261,8 +280,8 @@ TEST_F(ClientCertificateTest, a_certificate_comes_into_force_on_a_connection_tha
 
 TEST_F(ClientCertificateTest, a_verdict_counts_for_its_authorities_only) {
   const Made good = make("client_certificate", "{ca: /ca.pem}");
-  const tls::Authority others = authority("Others");
-  services.authorities = std::move(*tls::TrustAnchors::parse(others.certificate().to_pem()));
+  const tls::TestIdentity others = tls::make_test_ca({.common_name = "Others"});
+  services.authorities = others.anchors();
   const Made bad = make("client_certificate", "{ca: /others.pem}");
   connect(ca);
   for (int i = 0; i < 3; ++i) {

@@ -9,12 +9,12 @@
 #include <string>
 #include <string_view>
 
-namespace postern::store {
+namespace postern {
 
 class TemporaryDirectory {
  public:
   TemporaryDirectory() {
-    std::string name = ::testing::TempDir() + "postern-store-XXXXXX";
+    std::string name = ::testing::TempDir() + "postern-test-XXXXXX";
     if (::mkdtemp(name.data()) == nullptr) ADD_FAILURE() << "no temporary directory";
     path_ = name;
   }
@@ -36,4 +36,4 @@ class TemporaryDirectory {
   std::filesystem::path path_;
 };
 
-}  // namespace postern::store
+}  // namespace postern

@@ -1,13 +1,13 @@
-#include "store/private_directory.h"
+#include "platform/private_directory.h"
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
 #include <fstream>
 
-#include "store/temporary_directory.h"
+#include "platform/temporary_directory.h"
 
-namespace postern::store {
+namespace postern {
 namespace {
 
 TEST(PrivateDirectory, MakesWhatIsMissingForTheOwnerOnly) {
@@ -32,4 +32,4 @@ TEST(PrivateDirectory, SaysWhatIsInTheWay) {
 }
 
 }  // namespace
-}  // namespace postern::store
+}  // namespace postern

@@ -1,11 +1,11 @@
-#include "store/private_directory.h"
+#include "platform/private_directory.h"
 
 #include <sys/stat.h>
 
 #include <cerrno>
 #include <system_error>
 
-namespace postern::store {
+namespace postern {
 
 Result<void> make_private_directory(const std::filesystem::path& path) {
   std::filesystem::path partial;
@@ -21,4 +21,4 @@ Result<void> make_private_directory(const std::filesystem::path& path) {
   return {};
 }
 
-}  // namespace postern::store
+}  // namespace postern
