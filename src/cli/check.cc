@@ -10,7 +10,8 @@ namespace postern::cli {
 
 Exit check(const CheckOptions& options, const Console& console) {
   config::Diagnostics diagnostics(options.config);
-  const std::unique_ptr<gateway::DryRun> plan = gateway::DryRun::build(options.config, diagnostics);
+  const std::unique_ptr<gateway::DryRun> plan =
+      gateway::DryRun::build(options.config, diagnostics, gateway::DryRun::Purpose::check);
   if (plan) gateway::check_start(*plan->snapshot().config, diagnostics);
   const bool good = plan && !diagnostics.has_errors();
   bool shown = true;

@@ -6,17 +6,18 @@
 #include <functional>
 #include <sstream>
 
+#include "cli/origin_snippets.h"
 #include "cli/verbs.h"
 #include "config/diagnostics.h"
 
 namespace postern::cli {
 namespace {
 
-constexpr std::array<std::string_view, 10> kVerbs = {"check",  "demo", "explain", "keys",   "origin",
-                                                     "reload", "run",  "schema",  "status", "version"};
+constexpr std::array<std::string_view, 11> kVerbs = {"ca",     "check", "demo",   "explain", "keys",   "origin",
+                                                     "reload", "run",   "schema", "status",  "version"};
 // Part of the product, not of this version: said so, instead of "unknown".
-constexpr std::array<std::string_view, 8> kPlanned = {"ca",    "federate", "init",   "issuer",
-                                                      "prove", "rotate",   "tunnel", "verify"};
+constexpr std::array<std::string_view, 7> kPlanned = {"federate", "init",   "issuer", "prove",
+                                                      "rotate",   "tunnel", "verify"};
 
 constexpr const char* kFooter =
     "Exit codes: 0 ok, 1 runtime, 2 usage, 3 configuration, 4 proof failed, 5 unreachable.\n"
@@ -32,6 +33,7 @@ class CommandLine {
     add_check();
     add_explain();
     add_keys();
+    add_ca();
     add_admin("reload", "Check the file again and put it into force in place; prints what changed", reload);
     add_admin("status", "What a running gateway is doing", status);
     add_origin();
@@ -112,6 +114,73 @@ class CommandLine {
     add_json(verb, options.format);
   }
 
+  void add_ca() {
+    CLI::App& ca = *app_.add_subcommand("ca", "The private authorities of managed mTLS: make, show, export, sign");
+    ca.require_subcommand(1);
+    CLI::App& init = *ca.add_subcommand("init", "Make the client CA and the server CA of this deployment");
+    add_ca_options(init, ca_init_);
+    init.add_option("--offline-client-key", ca_init_.offline_client_key,
+                    "New file for the client CA's key, instead of keeping it where gateways can use it");
+    init.callback([this] { chosen_ = [this] { return ca_init(ca_init_, console_); }; });
+
+    CLI::App& show =
+        *ca.add_subcommand("show", "Both authorities: names, dates, fingerprints, whether the keys are here");
+    add_ca_options(show, ca_show_);
+    show.callback([this] { chosen_ = [this] { return ca_show(ca_show_, console_); }; });
+
+    CLI::App& out = *ca.add_subcommand("export", "Print the certificate of the client CA, which origins must trust");
+    add_ca_options(out, ca_export_);
+    CLI::Option* const origin =
+        out.add_option("--origin", ca_export_.origin, "Name of the origin in the configuration");
+    CLI::Option* const server =
+        out.add_option("--for", ca_export_.server, "Print the configuration of a server that demands and checks it")
+            ->check(CLI::IsMember(std::vector<std::string>(kSnippetServers.begin(), kSnippetServers.end())));
+    server->needs(origin);
+    origin->needs(server);
+    out.add_option("--files", ca_export_.files, "Where client-ca.pem, ORIGIN.pem and ORIGIN.key are on its machine")
+        ->needs(server)
+        ->capture_default_str();
+    out.add_option("--port", ca_export_.port, "Port that it listens on")->needs(server)->capture_default_str();
+    out.add_option("--backend", ca_export_.backend, "host:port of the application behind it")
+        ->needs(server)
+        ->capture_default_str();
+    out.callback([this] { chosen_ = [this] { return ca_export(ca_export_, console_); }; });
+
+    add_ca_issue_origin(*ca.add_subcommand("issue-origin", "Make a key and a server certificate for an origin"));
+    add_ca_sign(*ca.add_subcommand("sign", "Sign a certificate request (PKCS #10), for keys that are made elsewhere"));
+  }
+  void add_ca_issue_origin(CLI::App& verb) {
+    add_ca_options(verb, ca_issue_);
+    verb.add_option("origin", ca_issue_.origin, "Name of the origin in the configuration")->required();
+    verb.add_option("--dns", ca_issue_.dns_names, "DNS name that gateways call it by, may be repeated")->take_all();
+    verb.add_option("--ip", ca_issue_.ip_addresses, "IP address, may be repeated")->take_all();
+    verb.add_option("--out", ca_issue_.out, "Directory for ORIGIN.pem and ORIGIN.key; what is there is replaced")
+        ->required();
+    verb.callback([this] { chosen_ = [this] { return ca_issue_origin(ca_issue_, console_); }; });
+  }
+  void add_ca_sign(CLI::App& verb) {
+    add_ca_options(verb, ca_sign_);
+    verb.add_option("--use", ca_sign_.use, "Whether a gateway shows it (client) or an origin (server)")
+        ->required()
+        ->check(CLI::IsMember(std::vector<std::string>{"client", "server"}));
+    verb.add_option("--csr", ca_sign_.csr, "File with the request; only its key is taken over")->required();
+    verb.add_option("--origin", ca_sign_.origin, "Name of the origin in the configuration");
+    verb.add_option("--gateway", ca_sign_.gateway, "client: name of the gateway (default: this host's)");
+    verb.add_option("--dns", ca_sign_.dns_names, "server: DNS name, may be repeated")->take_all();
+    verb.add_option("--ip", ca_sign_.ip_addresses, "server: IP address, may be repeated")->take_all();
+    verb.add_option("--days", ca_sign_.days, "How long it is in force, but never longer than the authority")
+        ->check(CLI::Range(1, 3650))
+        ->capture_default_str();
+    verb.add_option("--ca-key", ca_sign_.ca_key, "File with the authority's key, if it is kept elsewhere");
+    verb.add_option("--out", ca_sign_.out, "File for the certificate (default: standard output)");
+    verb.callback([this] { chosen_ = [this] { return ca_sign(ca_sign_, console_); }; });
+  }
+  static void add_ca_options(CLI::App& verb, CaOptions& options) {
+    add_config(verb, options.config);
+    verb.add_option("--directory", options.directory, "Where the authorities are, if not where the configuration says");
+    add_json(verb, options.format);
+  }
+
   void add_admin(const char* name, const char* description, Exit (*act)(const AdminOptions&, const Console&)) {
     CLI::App& verb = *app_.add_subcommand(name, description);
     add_config(verb, admin_.config);
@@ -139,9 +208,15 @@ class CommandLine {
         ->check(CLI::Range(1, 65535));
     CLI::Option* const once =
         verb.add_flag("--once", demo_.once, "Run every check once and exit: 0 if all passed, 4 if not");
-    verb.add_option("--backend", demo_.backends, "name=http://127.0.0.1:port of another locked backend")->take_all();
-    verb.add_option("--backend-secret", demo_.backend_secrets, "File with that backend's secret, in the same order")
+    verb.add_option("--backend", demo_.backends,
+                    "name=http://127.0.0.1:port of another locked backend; https:// if it demands a certificate of "
+                    "the client authority")
         ->take_all();
+    verb.add_option("--backend-secret", demo_.backend_secrets,
+                    "File with the secret of an http:// backend, in the same order")
+        ->take_all();
+    verb.add_option("--state-directory", demo_.state_directory,
+                    "Where `postern ca init` has made the authorities that https:// backends know");
     add_json(verb, demo_.format)->needs(once);
     verb.callback([this] { chosen_ = [this] { return demo(demo_, console_); }; });
   }
@@ -168,6 +243,11 @@ class CommandLine {
   KeysCreateOptions create_;
   KeysOptions list_;
   KeysRevokeOptions revoke_;
+  CaInitOptions ca_init_;
+  CaOptions ca_show_;
+  CaExportOptions ca_export_;
+  CaIssueOptions ca_issue_;
+  CaSignOptions ca_sign_;
   DemoOptions demo_;
   OriginTestOptions origin_test_;
   Format version_format_ = Format::text;

@@ -15,6 +15,7 @@
 #include "platform/entropy.h"
 #include "platform/socket_network.h"
 #include "store/key_database.h"
+#include "tls/authority_store.h"
 
 namespace postern::cli {
 namespace {
@@ -60,9 +61,39 @@ std::string random_secret(const Entropy& entropy) {
 struct Backend {
   std::string name;
   std::string url;
-  std::string secret_file;
+  std::string secret_file;  // "" if it wants a certificate instead
   SocketAddress address;
 };
+
+// Those who know the origin at `ip` and are not known to it, or not for it.
+Result<DemoCallers> make_callers(const tls::Authorities& authorities, const IpAddress& ip, WallTime now) {
+  tls::LeafRequest anybody;
+  anybody.use = tls::CertifiedKey::Use::client;
+  anybody.common_name = "somebody";
+  anybody.not_before = now - tls::kClockSkew;
+  anybody.not_after = now + tls::kClientLife;
+  auto stranger = tls::make_self_signed(anybody);
+  auto neighbour =
+      authorities.client.issue(tls::client_request({authorities.deployment, "demo", "another-origin"}, now));
+  auto anchors = tls::TrustAnchors::parse(authorities.server.certificate().to_pem());
+  for (const Error* const error : {stranger ? nullptr : &stranger.error(), neighbour ? nullptr : &neighbour.error(),
+                                   anchors ? nullptr : &anchors.error()}) {
+    if (error) return fail(error->code(), error->side(), std::string(error->detail()));
+  }
+  DemoCallers callers;
+  tls::ClientOptions options;
+  options.anchors = std::move(*anchors);
+  options.names = {ip.to_string()};
+  const std::pair<decltype(callers.nobody)*, std::shared_ptr<const tls::CertifiedKey>> all[] = {
+      {&callers.nobody, nullptr}, {&callers.stranger, *stranger}, {&callers.neighbour, *neighbour}};
+  for (const auto& [context, certificate] : all) {
+    options.certificate = certificate;
+    Result<std::shared_ptr<const tls::ClientContext>> made = tls::ClientContext::make(options);
+    if (!made) return std::unexpected(std::move(made.error()));
+    *context = std::move(*made);
+  }
+  return callers;
+}
 
 class NobodyAccepts final : public AcceptHandler {
  public:
@@ -86,6 +117,7 @@ class Demo final : public TaskSet::ErrorHandler, DemoReport {
     if (code == Exit::ok) code = start_own_backend();
     if (code == Exit::ok) code = make_key();
     if (code == Exit::ok) code = start_gateway();
+    if (code == Exit::ok) code = find_targets();
     if (code != Exit::ok) return code;
     if (!json_) show_introduction();
     tasks_.spawn(show());
@@ -101,21 +133,26 @@ class Demo final : public TaskSet::ErrorHandler, DemoReport {
   }
 
   Exit take_backends() {
-    if (options_.backends.size() != options_.backend_secrets.size()) {
-      return stop(Exit::usage, "every --backend needs its --backend-secret");
-    }
-    for (std::size_t i = 0; i < options_.backends.size(); ++i) {
-      const std::string& text = options_.backends[i];
+    std::size_t secrets = 0;
+    for (const std::string& text : options_.backends) {
       const std::size_t equals = text.find('=');
       const auto url = config::split_url(std::string_view(text).substr(equals == std::string::npos ? 0 : equals + 1));
       const auto address = url ? parse_socket_address(url->authority) : fail(Code::io_failed, Side::gateway);
       if (equals == std::string::npos || equals == 0 || !address || text.substr(0, equals) == kOwnBackend) {
         return stop(Exit::usage, "--backend takes name=http://127.0.0.1:port, not `" + text + "`");
       }
-      const std::string secret = std::filesystem::absolute(options_.backend_secrets[i]).string();
-      backends_.push_back({text.substr(0, equals), text.substr(equals + 1), secret, *address});
+      Backend& backend = backends_.emplace_back(text.substr(0, equals), text.substr(equals + 1), "", *address);
+      if (url->scheme == "https") {
+        if (!options_.state_directory.empty()) continue;
+        return stop(Exit::usage, "an https:// backend needs --state-directory, whose authorities it knows");
+      }
+      if (secrets == options_.backend_secrets.size()) break;
+      backend.secret_file = std::filesystem::absolute(options_.backend_secrets[secrets++]).string();
     }
-    return Exit::ok;
+    const bool complete = std::ranges::all_of(
+        backends_, [](const Backend& b) { return !b.secret_file.empty() || b.url.starts_with("https:"); });
+    if (complete && secrets == options_.backend_secrets.size()) return Exit::ok;
+    return stop(Exit::usage, "every http:// --backend needs its --backend-secret");
   }
 
   Exit start_own_backend() {
@@ -163,6 +200,25 @@ class Demo final : public TaskSet::ErrorHandler, DemoReport {
     return wrong ? Exit::configuration : Exit::runtime;
   }
 
+  // After the start, which makes what is missing of the authorities.
+  Exit find_targets() {
+    for (const Backend& backend : backends_) {
+      DemoTarget& target = targets_.emplace_back(backend.name, backend.address, std::nullopt);
+      if (!backend.secret_file.empty()) continue;
+      const Result<tls::Authorities> authorities = tls::load_authorities(state_directory() + "/ca");
+      if (!authorities) return stop(Exit::runtime, authorities.error().detail());
+      Result<DemoCallers> callers = make_callers(*authorities, backend.address.ip, clock_.wall());
+      if (!callers) return stop(Exit::runtime, callers.error().detail());
+      target.callers = std::move(*callers);
+    }
+    return Exit::ok;
+  }
+
+  [[nodiscard]] std::string state_directory() const {
+    return options_.state_directory.empty() ? directory_.file("state")
+                                            : std::filesystem::absolute(options_.state_directory).string();
+  }
+
   [[nodiscard]] std::string configuration(const SocketAddress& address) const {
     std::string text = fmt::format(
         "version: 1\n"
@@ -173,18 +229,18 @@ class Demo final : public TaskSet::ErrorHandler, DemoReport {
         "access_log: {{path: {}}}\n"
         "workers: 1\n"
         "origins:\n",
-        address.to_string(), directory_.file("admin.sock"), directory_.file("state"), directory_.file("keys.db"),
+        address.to_string(), directory_.file("admin.sock"), state_directory(), directory_.file("keys.db"),
         directory_.file("access.log"));
     for (const Backend& backend : backends_) {
-      text += fmt::format(
-          "  {}:\n"
-          "    url: {}\n"
-          "    identity:\n"
-          "      - shared_secret: {{header: {}, value: \"${{file:{}}}\"}}\n"
+      text += fmt::format("  {}:\n    url: {}\n", backend.name, backend.url);
+      text += backend.secret_file.empty()
+                  ? "    trust: {ca: managed}\n    identity:\n      - mtls: {managed: true}\n"
+                  : fmt::format("    identity:\n      - shared_secret: {{header: {}, value: \"${{file:{}}}\"}}\n",
+                                kDemoHeader, backend.secret_file);
+      text +=
           "    policies:\n"
           "      - api_key\n"
-          "      - rate_limit: {{requests: 100, per: 1s, by: consumer}}\n",
-          backend.name, backend.url, kDemoHeader, backend.secret_file);
+          "      - rate_limit: {requests: 100, per: 1s, by: consumer}\n";
     }
     text += "routes:\n";
     for (const Backend& backend : backends_) {
@@ -198,18 +254,16 @@ class Demo final : public TaskSet::ErrorHandler, DemoReport {
     std::string text =
         fmt::format("\nPostern {} is running.\n\n  gateway  http://{}\n", POSTERN_VERSION, address_.to_string());
     for (const Backend& backend : backends_) {
-      text += fmt::format("  backend  {:<22} {}: refuses everyone who does not bring its secret\n", backend.url,
-                          backend.name);
+      text += fmt::format("  backend  {:<23} {}: refuses everyone who does not bring {}\n", backend.url, backend.name,
+                          backend.secret_file.empty() ? "the certificate for it" : "its secret");
     }
     text += fmt::format("  API key  {}\n  files    {}\n\nWhat happens to whom:\n\n", key_, directory_.file(""));
     static_cast<void>(console_.out(text));
   }
 
   Task<void> show() {
-    std::vector<DemoTarget> targets;
-    for (const Backend& backend : backends_) targets.push_back({backend.name, backend.address});
     DemoChecks checks(gateway_.loop(), network_, address_, key_, *this);
-    co_await checks.run(std::move(targets));
+    co_await checks.run(std::move(targets_));
     failed_ = checks.failed() != 0;
     if (json_) {
       failed_ |= !console_.out(
@@ -225,7 +279,9 @@ class Demo final : public TaskSet::ErrorHandler, DemoReport {
     for (const Backend& backend : backends_) {
       text +=
           fmt::format("  curl -i -H 'X-API-Key: {}' http://{}/{}/hello\n", key_, address_.to_string(), backend.name);
-      text += fmt::format("  curl -i {}/{}/hello\n", backend.url, backend.name);
+      text +=
+          fmt::format("  curl -i{} {}/{}/hello\n", backend.secret_file.empty() ? "k" : "", backend.url, backend.name);
+      if (backend.secret_file.empty()) continue;
       text += fmt::format("  curl -i -H '{}: a guess' {}/{}/hello\n", kDemoHeader, backend.url, backend.name);
     }
     text += fmt::format(
@@ -242,8 +298,11 @@ class Demo final : public TaskSet::ErrorHandler, DemoReport {
     if (!json_) {
       std::string line =
           fmt::format("  {:<7} {:<8} {:<45} ", result.passed ? "ok" : "FAILED", result.backend, result.what);
-      line += result.status ? std::to_string(*result.status) : result.problem;
-      if (!result.passed) line += fmt::format(", expected {}", result.expected);
+      const bool refused = result.passed && !result.status;
+      line += result.status ? std::to_string(*result.status) : refused ? "handshake refused" : result.problem;
+      if (!result.passed) {
+        line += ", expected " + (result.expected == kRefused ? "a refusal" : std::to_string(result.expected));
+      }
       static_cast<void>(console_.out(line + "\n"));
       return;
     }
@@ -254,7 +313,11 @@ class Demo final : public TaskSet::ErrorHandler, DemoReport {
     json.field("check", result.what);
     json.key("passed");
     json.value_bool(result.passed);
-    json.field("expected", result.expected);
+    if (result.expected == kRefused) {
+      json.field("expected", "refused");
+    } else {
+      json.field("expected", result.expected);
+    }
     json.key("status");
     result.status ? json.value(*result.status) : json.value_null();
     if (!result.problem.empty()) json.field("problem", result.problem);
@@ -277,6 +340,7 @@ class Demo final : public TaskSet::ErrorHandler, DemoReport {
   gateway::Gateway gateway_;
   std::unique_ptr<DemoBackend> own_backend_;
   std::vector<Backend> backends_;
+  std::vector<DemoTarget> targets_;
   SocketAddress address_;
   std::string key_;
   std::string results_;  // of the checks so far, as JSON, separated by commas

@@ -21,11 +21,32 @@ std::vector<DemoChecks::Check> DemoChecks::checks() const {
   };
 }
 
+std::vector<DemoChecks::Check> DemoChecks::certificate_checks() const {
+  const std::pair<std::string, std::string> key{"X-API-Key", key_};
+  return {
+      {"through the gateway, with an API key", true, {key}, 200, ""},
+      {"through the gateway, without a key", true, {}, 401, "PST-P401"},
+      {"around the gateway", false, {}, kRefused, "", &DemoCallers::nobody},
+      {"around it, with an API key", false, {key}, kRefused, "", &DemoCallers::nobody},
+      {"around it, with a certificate of somebody", false, {}, kRefused, "", &DemoCallers::stranger},
+      {"around it, with that for another origin", false, {}, kRefused, "", &DemoCallers::neighbour},
+  };
+}
+
 Task<void> DemoChecks::run(std::vector<DemoTarget> targets) {
-  const std::vector<Check> all = checks();
   for (const DemoTarget& target : targets) {
+    const std::vector<Check> all = target.callers ? certificate_checks() : checks();
     for (const Check& check : all) co_await run_one(target, check);
   }
+}
+
+bool DemoChecks::passes(const Check& check, const Result<ClientAnswer>& answer) {
+  if (check.status != kRefused) {
+    return answer && answer->status == check.status && answer->body.find(check.code) != std::string::npos;
+  }
+  if (!answer) return answer.error().code() == Code::origin_tls_failed;
+  // A server may look at a certificate only when its handshake is over; one that wants any may not begin without.
+  return check.caller != &DemoCallers::nobody && (answer->status == 400 || answer->status == 403);
 }
 
 Task<void> DemoChecks::run_one(const DemoTarget& target, const Check& check) {
@@ -34,8 +55,9 @@ Task<void> DemoChecks::run_one(const DemoTarget& target, const Check& check) {
   request.path = "/" + target.name + "/hello";
   request.host = request.address.to_string();
   request.headers = check.headers;
+  if (check.caller) request.tls = (*target.callers).*check.caller;
   const Result<ClientAnswer> answer = co_await fetch(loop_, network_, std::move(request));
-  const bool good = answer && answer->status == check.status && answer->body.find(check.code) != std::string::npos;
+  const bool good = passes(check, answer);
   ++(good ? passed_ : failed_);
   DemoResult result{target.name, check.what, check.status, {}, {}, good};
   if (answer) {

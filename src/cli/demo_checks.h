@@ -9,15 +9,25 @@
 
 namespace postern::cli {
 
-struct DemoTarget {
-  std::string name;       // first segment of its routes
-  SocketAddress address;  // of the backend itself
+// Three ways to knock at a backend that demands a certificate.
+struct DemoCallers {
+  std::shared_ptr<const tls::ClientContext> nobody;     // without one
+  std::shared_ptr<const tls::ClientContext> stranger;   // with one that nobody vouches for
+  std::shared_ptr<const tls::ClientContext> neighbour;  // with that of the gateway for another origin
 };
+
+struct DemoTarget {
+  std::string name;                    // first segment of its routes
+  SocketAddress address;               // of the backend itself
+  std::optional<DemoCallers> callers;  // if it is locked by certificates, not by the secret
+};
+
+inline constexpr int kRefused = 0;
 
 struct DemoResult {
   std::string_view backend;  // valid during report()
   std::string_view what;
-  int expected;
+  int expected;               // kRefused: no service, best of all not even a handshake
   std::optional<int> status;  // none: no answer came, and `problem` says why
   std::string problem;
   bool passed;  // status and code are those that were expected
@@ -42,14 +52,18 @@ class DemoChecks {
 
  private:
   using Headers = std::vector<std::pair<std::string, std::string>>;
+  using Caller = std::shared_ptr<const tls::ClientContext> DemoCallers::*;
   struct Check {
     std::string_view what;
     bool through_gateway;
     Headers headers;
     int status;
-    std::string_view code;  // stable code in the answer; "" none
+    std::string_view code;    // stable code in the answer; "" none
+    Caller caller = nullptr;  // around the gateway, over TLS
   };
   [[nodiscard]] std::vector<Check> checks() const;
+  [[nodiscard]] std::vector<Check> certificate_checks() const;
+  [[nodiscard]] static bool passes(const Check& check, const Result<ClientAnswer>& answer);
   [[nodiscard]] Task<void> run_one(const DemoTarget& target, const Check& check);
 
   Loop& loop_;

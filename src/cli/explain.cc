@@ -338,7 +338,8 @@ Exit explain(const ExplainOptions& options, const Console& console) {
     return report({std::string(asked.error().detail()), {}, {}, {}}, Exit::usage, options.format, console);
   }
   config::Diagnostics diagnostics(options.config);
-  const std::unique_ptr<gateway::DryRun> plan = gateway::DryRun::build(options.config, diagnostics);
+  const std::unique_ptr<gateway::DryRun> plan =
+      gateway::DryRun::build(options.config, diagnostics, gateway::DryRun::Purpose::inspect);
   if (!plan) return report(diagnostics, "", options.format, console);
   static_cast<void>(console.error(diagnostics.to_text()));
   Explanation explanation(options.config, plan->snapshot());

@@ -2,6 +2,7 @@
 
 #include "http/connection/client_connection.h"
 #include "http/h1/serialize.h"
+#include "origins/transport.h"
 
 namespace postern::cli {
 namespace {
@@ -12,10 +13,13 @@ constexpr std::size_t kMaxBody = 16 * 1024 * 1024;
 }  // namespace
 
 Task<Result<ClientAnswer>> fetch(Loop& loop, Network& network, ClientRequest request) {
-  Result<std::unique_ptr<Stream>> stream = co_await network.connect(loop, request.address, loop.now() + kPatience);
-  if (!stream) co_return std::unexpected(std::move(stream.error()));
   BufferPool buffers;
-  http::ClientConnection connection(loop, buffers, std::move(*stream), {kPatience});
+  const origins::Transport transport{request.tls, nullptr, config::OriginHttp2::never};
+  Result<origins::Established> established = co_await origins::establish(
+      loop, buffers, network, request.address, transport, origins::Want::any, nullptr, loop.now() + kPatience);
+  if (!established) co_return std::unexpected(std::move(established.error()));
+  http::ClientConnection connection(loop, buffers, std::move(established->stream), {kPatience});
+  connection.set_tls(established->tls);
   Buffer& out = connection.writer().head();
   http::h1::begin_request_head(out, request.method, request.path);
   http::h1::write_field(out, "Host", request.host);

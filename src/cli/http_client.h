@@ -10,6 +10,7 @@
 #include "platform/loop.h"
 #include "platform/network.h"
 #include "platform/task.h"
+#include "tls/client_context.h"
 
 namespace postern::cli {
 
@@ -19,6 +20,7 @@ struct ClientRequest {
   std::string path;
   std::string host;
   std::vector<std::pair<std::string, std::string>> headers;
+  std::shared_ptr<const tls::ClientContext> tls = nullptr;  // nullptr: in clear
 };
 
 struct ClientAnswer {
@@ -26,7 +28,7 @@ struct ClientAnswer {
   std::string body;  // at most a few MiB
 };
 
-// Waits at most ten seconds for each step. References outlive the task.
+// An error of TLS is Code::origin_tls_failed. Waits at most ten seconds for each step. References outlive the task.
 [[nodiscard]] Task<Result<ClientAnswer>> fetch(Loop& loop, Network& network, ClientRequest request);
 
 }  // namespace postern::cli

@@ -4,6 +4,7 @@
 
 #include "config/config.h"
 #include "config/yaml.h"
+#include "tls/authority_store.h"
 
 namespace postern::cli {
 namespace {
@@ -33,6 +34,7 @@ bool find_paths(const std::string& config_file, ConfigPaths& out, config::Diagno
   read(root, "", "state_directory", state);
   out.key_database = config::default_key_database(state);
   read(root, "consumers", "database", out.key_database);
+  out.authorities = tls::authority_directory(state);
   return true;
 }
 

@@ -1,6 +1,6 @@
-// Where a configuration file has what other processes than the gateway need: the admin socket, the key database. Read
-// without judging the rest of the file: an expired exception somewhere else must not keep a key from being revoked, and
-// a shell without the gateway's environment must be able to ask for a reload.
+// Where a configuration file has what other processes than the gateway need: the admin socket, the key database, the
+// authorities. Read without judging the rest of the file: an expired exception somewhere else must not keep a key from
+// being revoked, and a shell without the gateway's environment must be able to ask for a reload.
 #pragma once
 
 #include <string>
@@ -12,6 +12,7 @@ namespace postern::cli {
 struct ConfigPaths {
   std::string admin_socket;
   std::string key_database;
+  std::string authorities;  // directory
 };
 
 // False after reporting why: the file cannot be read, or is no YAML or JSON.

@@ -192,7 +192,8 @@ std::string as_json(const origins::Origin& origin, const std::vector<Seen>& all)
 
 Exit test_origin(const OriginTestOptions& options, const Console& console) {
   config::Diagnostics diagnostics(options.config);
-  const std::unique_ptr<gateway::DryRun> plan = gateway::DryRun::build(options.config, diagnostics);
+  const std::unique_ptr<gateway::DryRun> plan =
+      gateway::DryRun::build(options.config, diagnostics, gateway::DryRun::Purpose::inspect);
   if (!plan) {
     static_cast<void>(console.error(diagnostics.to_text()));
     return Exit::configuration;

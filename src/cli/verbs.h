@@ -67,6 +67,45 @@ struct OriginTestOptions {
   Format format = Format::text;
 };
 [[nodiscard]] Exit test_origin(const OriginTestOptions& options, const Console& console);
+// ca: the private authorities of managed mTLS (tls/authority_store.h). They work on the directory itself; no gateway
+// has to be running.
+struct CaOptions {
+  std::string config = kDefaultConfig;
+  std::string directory;  // empty: as the configuration says
+  Format format = Format::text;
+};
+struct CaInitOptions : CaOptions {
+  std::string offline_client_key;  // file that takes the client CA's key; empty: it stays in the directory
+};
+struct CaExportOptions : CaOptions {
+  std::string server;  // of kSnippetServers; empty: the certificate
+  std::string origin;  // with `server`, and so are the others
+  std::string files = "/etc/postern";
+  std::uint16_t port = 8443;
+  std::string backend = "127.0.0.1:8080";
+};
+struct CaIssueOptions : CaOptions {
+  std::string origin;
+  std::vector<std::string> dns_names;
+  std::vector<std::string> ip_addresses;
+  std::string out;  // directory for ORIGIN.pem and ORIGIN.key
+};
+struct CaSignOptions : CaOptions {
+  std::string use;      // "client" or "server"
+  std::string csr;      // file
+  std::string origin;   // needed for a client
+  std::string gateway;  // client; empty: the name of this host
+  std::vector<std::string> dns_names;
+  std::vector<std::string> ip_addresses;
+  unsigned days = 90;
+  std::string ca_key;  // file with the key of the authority, if it is not in the directory
+  std::string out;     // file; empty: standard output
+};
+[[nodiscard]] Exit ca_init(const CaInitOptions& options, const Console& console);
+[[nodiscard]] Exit ca_show(const CaOptions& options, const Console& console);
+[[nodiscard]] Exit ca_export(const CaExportOptions& options, const Console& console);
+[[nodiscard]] Exit ca_issue_origin(const CaIssueOptions& options, const Console& console);
+[[nodiscard]] Exit ca_sign(const CaSignOptions& options, const Console& console);
 
 [[nodiscard]] Exit schema(const Console& console);  // JSON in any format
 [[nodiscard]] Exit version(Format format, const Console& console);
@@ -75,8 +114,9 @@ struct DemoOptions {
   int port = 0;  // of the gateway; 0: 8080, or the next one that is free
   bool once = false;
   Format format = Format::text;              // json only together with `once`
-  std::vector<std::string> backends;         // "nginx=http://127.0.0.1:9101"
-  std::vector<std::string> backend_secrets;  // files, one per backend in the same order
+  std::vector<std::string> backends;         // "nginx=http://127.0.0.1:9101", "mtls=https://127.0.0.1:9102"
+  std::vector<std::string> backend_secrets;  // files, one per http:// backend in the same order
+  std::string state_directory;               // with the authorities that https:// backends know; empty: made anew
 };
 [[nodiscard]] Exit demo(const DemoOptions& options, const Console& console);
 

@@ -54,6 +54,10 @@ TEST(BadConfig, ListenerTls) {
       {"exchanged", listener("certificate: /tls/api.key, key: /tls/api.pem"), "PST-C050 3:24" + self + ".certificate"},
       {"of another certificate", listener("certificate: /tls/api.pem, key: /tls/other.key"),
        "PST-C050 3:24" + self + ".certificate"},
+      {"encrypted", listener("certificate: /tls/api.pem, key: /tls/encrypted.key"), "PST-C050 3:43" + self + ".key"},
+      {"weak", listener(pair("weak")), "PST-C050 3:24" + self + ".certificate"},
+      {"authority first", listener("certificate: /tls/reversed.pem, key: /tls/api.key"),
+       "PST-C050 3:24" + self + ".certificate"},
       {"for clients only", listener(pair("client")), "PST-C050 3:24" + self + ".certificate"},
       {"expired", listener(pair("expired")), "PST-C051 3:24" + self + ".certificate"},
       {"early", listener(pair("early")), "PST-C051 3:24" + self + ".certificate"},
@@ -300,6 +304,10 @@ TEST(BadConfig, AMessageNamesTheReasonAndNoKey) {
   EXPECT_THAT(said(listener(pair("early"))), HasSubstr("is not in force before 2026-11-24T12:00:01Z"));
   EXPECT_THAT(said(listener("certificates: [{" + pair("other") + ", names: [api.example.com]}]")),
               HasSubstr("which bears other.example.com"));
+  EXPECT_THAT(said(listener("certificate: /tls/api.pem, key: /tls/encrypted.key")), HasSubstr("encrypted"));
+  EXPECT_THAT(said(listener("certificate: /tls/api.pem, key: /tls/other.key")), HasSubstr("do not belong together"));
+  EXPECT_THAT(said(listener(pair("weak"))), HasSubstr("2048"));
+  EXPECT_THAT(said(listener(pair("client"))), HasSubstr("serverAuth"));
   EXPECT_THAT(said(listener("certificate: /tls/api.key, key: /tls/api.key")), HasSubstr("/tls/api.key"));
   EXPECT_THAT(said(listener("certificate: /tls/api.pem, key: /tls/half.key")), HasSubstr("/tls/half.key"));
 }

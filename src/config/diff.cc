@@ -234,7 +234,11 @@ class CertificateDiffer {
   }
 
   void compare(const Anchors& before, const Anchors& after, const std::string& path) {
-    if (!before || !after || before == after) return;
+    if (!before || !after || before->id() == after->id()) return;
+    if (before->certificates().empty() && after->certificates().empty()) {
+      lines_.push_back(fmt::format("~ {}: the authorities of the operating system have changed", path));
+      return;
+    }
     constexpr std::size_t kMax = 4;
     std::vector<std::string> changes;
     for (const auto& old : before->certificates()) {

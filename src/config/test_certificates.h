@@ -2,6 +2,8 @@
 // once per process; whatever is random in them decides nothing.
 #pragma once
 
+#include <openssl/pem.h>
+
 #include <map>
 #include <memory>
 #include <stdexcept>
@@ -94,11 +96,14 @@ class TestFiles {
     by_address.not_before = from;
     by_address.not_after = to;
     put("address", issue(by_address));
-    put("rsa", rsa({"api.example.com"}, from, to));
+    put("rsa", rsa({"api.example.com"}, tls::TestKey::rsa, from, to));
+    put("weak", rsa({"api.example.com"}, tls::TestKey::weak_rsa, from, to));
 
     const std::string& api = values["/tls/api.pem"];
     values["/tls/half.pem"] = api.substr(0, api.size() / 2);
     values["/tls/half.key"] = values["/tls/api.key"].substr(0, 60);
+    values["/tls/encrypted.key"] = encrypted(values["/tls/api.key"]);
+    values["/tls/reversed.pem"] = servers_.certificate().to_pem() + api;
     values["/tls/empty.pem"] = "";
     values["/tls/garbage.pem"] = "these are not the certificates that you look for\n";
     values["/tls/ca.pem"] = servers_.certificate().to_pem();
@@ -110,9 +115,23 @@ class TestFiles {
     values["/tls/large.pem"] = std::string(tls::kMaxBundleText + 1, '\n');
   }
 
-  static Pem rsa(std::vector<std::string> dns_names, WallTime from, WallTime to) {
+  static std::string encrypted(const std::string& pem) {
+    BIO* const in = BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size()));
+    EVP_PKEY* const key = PEM_read_bio_PrivateKey(in, nullptr, nullptr, nullptr);
+    BIO* const out = BIO_new(BIO_s_mem());
+    char passphrase[] = "hunter2hunter2";
+    PEM_write_bio_PKCS8PrivateKey(out, key, EVP_aes_128_cbc(), passphrase, 14, nullptr, nullptr);
+    char* text = nullptr;
+    const long size = BIO_get_mem_data(out, &text);
+    std::string result(text, static_cast<std::size_t>(size));
+    BIO_free(in);
+    BIO_free(out);
+    EVP_PKEY_free(key);
+    return result;
+  }
+  static Pem rsa(std::vector<std::string> dns_names, tls::TestKey key, WallTime from, WallTime to) {
     const tls::TestIdentity made = tls::make_test_certificate(
-        {.dns_names = std::move(dns_names), .key = tls::TestKey::rsa, .not_before = from, .not_after = to});
+        {.dns_names = std::move(dns_names), .key = key, .not_before = from, .not_after = to});
     return {made.chain_pem(), made.key_pem()};
   }
 

@@ -3,6 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+
 #include "config/certificates.h"
 #include "config/test_certificates.h"
 
@@ -279,10 +283,25 @@ TEST_F(TlsConfigTest, EqualContentIsTheSameObject) {
   EXPECT_EQ(clients(*changed), clients(*before));
 }
 
-TEST_F(TlsConfigTest, TheAuthoritiesOfTheSystemStayTheSameObject) {
+TEST_F(TlsConfigTest, TheAuthoritiesOfTheSystemAreReadAnewAndStayTheSameObject) {
+  const std::string bundle = testing::TempDir() + "system-authorities.pem";
+  const auto install = [&](const std::string& path) { std::ofstream(bundle) << world.files.values[path]; };
+  ::setenv("SSL_CERT_FILE", bundle.c_str(), 1);
+  install("/tls/ca.pem");
   const auto before = load(document("http2: auto"));
   world.in_force = before.get();
-  EXPECT_EQ(load(document("http2: auto"))->origins[0].trust.anchors, before->origins[0].trust.anchors);
+  const auto same = load(document("http2: auto"));
+  EXPECT_EQ(same->origins[0].trust.anchors, before->origins[0].trust.anchors);
+  EXPECT_THAT(describe_changes(*before, *same), IsEmpty());
+  install("/tls/clients-ca.pem");
+  const auto after = load(document("http2: auto"));
+  EXPECT_NE(after->origins[0].trust.anchors, before->origins[0].trust.anchors);
+  EXPECT_THAT(describe_changes(*before, *after),
+              ElementsAre("~ origins.o.trust.ca: the authorities of the operating system have changed"));
+  install("/tls/garbage.pem");
+  EXPECT_THAT(refusal(document("http2: auto")), HasSubstr("PST-C054"));
+  ::unsetenv("SSL_CERT_FILE");
+  std::remove(bundle.c_str());
 }
 
 TEST_F(TlsConfigTest, DaysThatAreLeft) {

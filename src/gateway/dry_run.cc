@@ -4,13 +4,19 @@
 
 namespace postern::gateway {
 
-std::unique_ptr<DryRun> DryRun::build(const std::string& config_file, config::Diagnostics& diagnostics) {
+std::unique_ptr<DryRun> DryRun::build(const std::string& config_file, config::Diagnostics& diagnostics,
+                                      Purpose purpose) {
   std::unique_ptr<DryRun> out(new DryRun());
   const std::optional<std::string> text = read_config_text(config_file, diagnostics);
   if (!text) return nullptr;
   const config::DiskFileReader files;
+  LoadRules rules;
+  if (purpose == Purpose::inspect) {
+    rules.expired = config::ExpiredException::warning;
+    rules.outdated = config::OutdatedCertificate::warning;
+  }
   std::shared_ptr<const config::Config> config =
-      load_config(config_file, *text, files, out->clock_.wall(), diagnostics, {});
+      load_config(config_file, *text, files, out->clock_.wall(), diagnostics, rules);
   if (!config) return nullptr;
   Result<std::unique_ptr<observe::MetricRegistry>> registry = observe::MetricRegistry::create({.loops = 1});
   if (!registry) {

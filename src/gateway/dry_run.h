@@ -12,8 +12,13 @@ namespace postern::gateway {
 
 class DryRun {
  public:
+  // Whoever asks about a gateway that runs must not be sent away because an exception or a certificate has run out:
+  // that may be the answer. It is a warning then.
+  enum class Purpose : std::uint8_t { check, inspect };
+
   // nullptr after reporting why, in `diagnostics`.
-  [[nodiscard]] static std::unique_ptr<DryRun> build(const std::string& config_file, config::Diagnostics& diagnostics);
+  [[nodiscard]] static std::unique_ptr<DryRun> build(const std::string& config_file, config::Diagnostics& diagnostics,
+                                                     Purpose purpose);
 
   [[nodiscard]] const Snapshot& snapshot() const noexcept { return *snapshot_; }
 

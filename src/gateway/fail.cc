@@ -8,6 +8,11 @@
 namespace postern::gateway {
 namespace {
 
+// Why a credential is not accepted is nobody's business but the operator's.
+bool is_confidential(Code code) noexcept {
+  return code == Code::credentials_invalid || code == Code::certificate_refused || code == Code::certificate_missing;
+}
+
 std::string problem_body(const Error& error, std::string_view request_id) {
   const CodeInfo& code = info(error.code());
   std::string body;
@@ -18,9 +23,7 @@ std::string problem_body(const Error& error, std::string_view request_id) {
   json.field("status", code.status);
   json.field("code", code.id);
   if (!request_id.empty()) json.field("request_id", request_id);
-  // Why a credential is not accepted is nobody's business but the operator's.
-  const bool shown = error.side() == Side::client && error.code() != Code::credentials_invalid &&
-                     error.code() != Code::certificate_refused;
+  const bool shown = error.side() == Side::client && !is_confidential(error.code());
   if (shown && !error.detail().empty()) json.field("detail", error.detail());
   json.end_object();
   body += '\n';

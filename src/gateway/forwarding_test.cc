@@ -202,6 +202,25 @@ TEST_F(Forwarding, a_request_trailer_says_nothing_that_a_field_of_the_head_may_n
   EXPECT_EQ(gateway.metric("postern_header_strips_total", "reason=\"reserved\""), 3);
 }
 
+// RFC 9440: whoever reads Client-Cert believes that a gateway has verified it. No policy of this route speaks of it.
+TEST_F(Forwarding, no_client_says_what_certificate_it_has) {
+  start_simple();
+  Peer client = gateway.connect();
+  Peer origin;
+  const std::string got = forwarded(client,
+                                    "POST / HTTP/1.1\r\nHost: a\r\nClient-Cert: :AAAA:\r\nclient_cert: :AAAA:\r\n"
+                                    "CLIENT-CERT-CHAIN: :AAAA:\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+                                    "Client-Cert: :AAAA:\r\nClient.Cert.Chain: :AAAA:\r\nX-Sum: 1\r\n\r\n",
+                                    origin);
+  EXPECT_EQ(got.find("AAAA"), std::string::npos) << got;
+  EXPECT_TRUE(got.ends_with("0\r\nX-Sum: 1\r\n\r\n")) << got;
+  EXPECT_EQ(gateway.metric("postern_header_strips_total", "reason=\"reserved\""), 5);
+  origin.send(kOk);
+  client.receive();
+  client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: client-cert\r\n\r\n");
+  EXPECT_NE(client.receive().find("PST-R014"), std::string::npos) << "nor what of it is taken off";
+}
+
 TEST_F(Forwarding, the_reason_phrase_of_an_origin_reaches_nobody) {
   start_simple();
   Peer client = gateway.connect();

@@ -16,7 +16,9 @@ void add(std::string& text, std::string_view what) {
 std::string fingerprints_of(const tls::TrustAnchors& anchors) {
   std::string text;
   for (const auto& certificate : anchors.certificates()) add(text, certificate->fingerprint());
-  return text.empty() ? "system\n" : text;
+  // Those of the system are not listed, but their id follows from their content: other roots are another trust.
+  if (text.empty()) add(text, "system " + std::to_string(anchors.id()));
+  return text;
 }
 
 std::string_view name_of(tls::ProtocolVersion version) {

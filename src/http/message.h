@@ -17,6 +17,17 @@ enum class Method : std::uint8_t { other, get, head, post, put, delete_, options
          method == Method::options || method == Method::trace;
 }
 
+[[nodiscard]] constexpr Method method_of(std::string_view text) noexcept {
+  switch (text.size()) {
+    case 3: return text == "GET" ? Method::get : text == "PUT" ? Method::put : Method::other;
+    case 4: return text == "POST" ? Method::post : text == "HEAD" ? Method::head : Method::other;
+    case 5: return text == "PATCH" ? Method::patch : text == "TRACE" ? Method::trace : Method::other;
+    case 6: return text == "DELETE" ? Method::delete_ : Method::other;
+    case 7: return text == "OPTIONS" ? Method::options : text == "CONNECT" ? Method::connect : Method::other;
+    default: return Method::other;
+  }
+}
+
 enum class Version : std::uint8_t { http_1_0, http_1_1, http_2 };
 
 // How the length of a body is known (RFC 9112 6.3).

@@ -25,7 +25,8 @@ Result<void> check_websocket_request(const RequestHead& request) {
   const auto refuse = [](std::string_view rule) {
     return fail(Code::upgrade_refused, Side::client, std::string(rule));
   };
-  if (request.method != Method::get || request.version != Version::http_1_1) return refuse("only GET by HTTP/1.1");
+  // In HTTP/2 an extended CONNECT is shown as this GET (h2/server_session.h).
+  if (request.method != Method::get || request.version == Version::http_1_0) return refuse("only GET by HTTP/1.1");
   if (request.framing != Framing::none && request.content_length != 0) return refuse("an upgrade with a body");
   if (request.framing == Framing::chunked) return refuse("an upgrade with a body");
   if (request.headers.count(HeaderName::sec_websocket_key) != 1 ||

@@ -9,7 +9,7 @@
 
 namespace postern::http {
 
-// A GET by HTTP/1.1 with one 16-byte key and version 13. Upgrade and Connection have been judged before
+// A GET by HTTP/1.1 or 2 with one 16-byte key and version 13. Upgrade and Connection have been judged before
 // (hop_by_hop.h). Error: upgrade_refused.
 [[nodiscard]] Result<void> check_websocket_request(const RequestHead& request);
 

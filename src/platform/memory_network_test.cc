@@ -185,6 +185,38 @@ TEST_P(Streams, a_reset_wakes_whoever_waits_to_write) {
   EXPECT_EQ(write(*near, "x"), IoStatus::error);
 }
 
+class Calls final : public Stream::WriteWatch {
+ public:
+  int count = 0;
+
+ private:
+  void on_wake(Wake /*wake*/) override { ++count; }
+};
+
+TEST_P(Streams, a_watch_is_called_each_time_the_stream_takes_more_until_it_is_taken_off) {
+  const auto fill = [&] {
+    while (write(*near, std::string(100'000, 'x')) == IoStatus::ok) {
+    }
+  };
+  fill();
+  for (int turn = 0; turn < 100; ++turn) loop.run_ready();
+  Calls calls;
+  calls.watch(*near);
+  for (const int times : {1, 2}) {
+    EXPECT_LT(calls.count, times);
+    wait([&] { return read(*far), calls.count >= times; });
+    fill();
+  }
+  calls.unwatch();
+  const int before = calls.count;
+  for (int turn = 0; turn < 1'000; ++turn) {
+    read(*far);
+    loop.run_ready();
+  }
+  EXPECT_EQ(calls.count, before);
+  EXPECT_EQ(write(*near, "x"), IoStatus::ok);
+}
+
 INSTANTIATE_TEST_SUITE_P(Kinds, Streams, ::testing::Values("memory", "sockets"));
 
 class MemoryNetworkTest : public ::testing::Test {

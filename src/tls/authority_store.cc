@@ -38,6 +38,8 @@ constexpr std::array<std::string_view, 5> kFiles = {"client-ca.pem", "client-ca.
 constexpr std::string_view kMaking = "making";
 constexpr std::string_view kLock = "lock";
 
+constexpr std::string_view kNoneYet = "there are no authorities yet; `postern ca init` makes them";
+
 std::string in(const std::string& directory, std::string_view name) { return directory + "/" + std::string(name); }
 
 std::unexpected<Error> refused(const std::string& path, std::string_view what) {
@@ -112,7 +114,7 @@ void DirectoryLock::leave_note() {
 Result<void> check_directory(const std::string& directory) {
   struct stat status{};
   if (::stat(directory.c_str(), &status) != 0) {
-    if (errno == ENOENT) return refused(directory, "there are no authorities yet; `postern ca init` makes them");
+    if (errno == ENOENT) return refused(directory, kNoneYet);
     return refused(directory, errno);
   }
   if (!S_ISDIR(status.st_mode)) return refused(directory, ENOTDIR);
@@ -120,7 +122,26 @@ Result<void> check_directory(const std::string& directory) {
   return refused(directory, "others than its owner may write there, and replace an authority: chmod go-w " + directory);
 }
 
-bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
+enum class State : std::uint8_t { none, making, made };
+
+// A disk that does not answer is an error and not an empty directory: what is taken for none is made anew.
+Result<State> state_of(const std::string& directory) {
+  const auto is_there = [&](std::string_view name) -> Result<bool> {
+    const std::string path = in(directory, name);
+    struct stat status{};
+    if (::lstat(path.c_str(), &status) == 0) return true;
+    if (errno == ENOENT) return false;
+    return refused(path, errno);
+  };
+  Result<bool> there = is_there(kMaking);
+  if (there && *there) return State::making;
+  for (std::size_t i = 0; there && i < kFiles.size(); ++i) {
+    there = is_there(kFiles[i]);
+    if (there && *there) return State::made;
+  }
+  if (!there) return std::unexpected(std::move(there.error()));
+  return State::none;
+}
 
 Result<std::string> read_needed(const std::string& directory, std::string_view name) {
   const std::string path = in(directory, name);
@@ -168,12 +189,12 @@ bool is_deployment(std::string_view text) {
 
 // Under the lock.
 Result<Authorities> load_locked(const std::string& directory) {
-  if (exists(in(directory, kMaking))) {
+  const Result<State> state = state_of(directory);
+  if (!state) return unusable(std::string(state.error().detail()));
+  if (*state == State::making) {
     return refused(directory, "making the authorities was interrupted; `postern ca init` makes them anew");
   }
-  if (std::ranges::none_of(kFiles, [&](std::string_view name) { return exists(in(directory, name)); })) {
-    return refused(directory, "there are no authorities yet; `postern ca init` makes them");
-  }
+  if (*state == State::none) return refused(directory, kNoneYet);
   const Result<std::string> file = read_needed(directory, "deployment");
   if (!file) return unusable(std::string(file.error().detail()));
   const std::string_view deployment = std::string_view(*file).substr(0, file->find('\n'));
@@ -241,22 +262,23 @@ Result<void> prepare(const std::string& directory) {
   return check_directory(directory);
 }
 
-bool any_made(const std::string& directory) {
-  return !exists(in(directory, kMaking)) &&
-         std::ranges::any_of(kFiles, [&](std::string_view name) { return exists(in(directory, name)); });
-}
-
 bool is_gateway_name(std::string_view name) { return !name.empty() && gateway_name(name) == name; }
 
 }  // namespace
+
+std::string authority_directory(std::string_view state_directory) { return std::string(state_directory) + "/ca"; }
 
 Result<Authorities> make_authorities(const std::string& directory, WallTime now, const Entropy& entropy,
                                      const MakeOptions& options, Duration max_wait) {
   if (Result<void> ready = prepare(directory); !ready) return std::unexpected(std::move(ready.error()));
   const Result<DirectoryLock> lock = DirectoryLock::take(directory, DirectoryLock::Mode::change, max_wait);
   if (!lock) return unusable(std::string(lock.error().detail()));
-  if (any_made(directory)) {
-    return refused(directory, "there are authorities already; what they have signed would count no longer");
+  const Result<State> state = state_of(directory);
+  if (!state) return unusable(std::string(state.error().detail()));
+  if (*state == State::made) {
+    return refused(directory,
+                   "there are authorities already, as `postern ca show` shows; what they have signed would "
+                   "count no longer");
   }
   return make_locked(directory, now, entropy, options);
 }
@@ -270,11 +292,16 @@ Result<Authorities> load_authorities(const std::string& directory, Duration max_
 
 Result<Authorities> open_or_make_authorities(const std::string& directory, WallTime now, const Entropy& entropy,
                                              Duration max_wait) {
-  if (any_made(directory)) return load_authorities(directory, max_wait);
+  // Most of the time nothing has to be changed, and the directory may be one that cannot be.
+  Result<State> state = state_of(directory);
+  if (!state) return std::unexpected(std::move(state.error()));
+  if (*state == State::made) return load_authorities(directory, max_wait);
   if (Result<void> ready = prepare(directory); !ready) return std::unexpected(std::move(ready.error()));
   const Result<DirectoryLock> lock = DirectoryLock::take(directory, DirectoryLock::Mode::change, max_wait);
   if (!lock) return unusable(std::string(lock.error().detail()));
-  return any_made(directory) ? load_locked(directory) : make_locked(directory, now, entropy, {});
+  state = state_of(directory);
+  if (!state) return std::unexpected(std::move(state.error()));
+  return *state == State::made ? load_locked(directory) : make_locked(directory, now, entropy, {});
 }
 
 std::string uri_prefix(std::string_view deployment) {

@@ -28,6 +28,9 @@ inline constexpr Duration kServerLife = std::chrono::hours(24 * 90);  // `poster
 inline constexpr Duration kClockSkew = std::chrono::minutes(5);
 inline constexpr Duration kMaxLockWait = std::chrono::seconds(5);
 
+// Where a gateway has its authorities.
+[[nodiscard]] std::string authority_directory(std::string_view state_directory);
+
 // What is in the directory.
 struct Authorities {
   std::string deployment;

@@ -23,6 +23,7 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using Use = CertifiedKey::Use;
 
 constexpr WallTime kNow{std::chrono::seconds(1'700'000'000)};
@@ -132,6 +133,29 @@ TEST_F(AuthorityStore, StartsAnewWhereMakingWasInterrupted) {
     EXPECT_FALSE(std::filesystem::exists(file("making")));
   }
   EXPECT_NE(content("client-ca.pem"), first);
+}
+
+TEST_F(AuthorityStore, TakesADiskThatDoesNotAnswerForNoEmptyDirectory) {
+  ASSERT_TRUE(make());
+  // ELOOP and ENAMETOOLONG stand for what a broken mount says: the files may be there.
+  std::filesystem::create_symlink("loop", temporary_.file("loop"));
+  for (const std::string& unclear : {temporary_.file("loop"), directory_ + "/" + std::string(300, 'x')}) {
+    for (const auto& result :
+         {open_or_make_authorities(unclear, kNow, entropy_, kShort),
+          make_authorities(unclear, kNow, entropy_, {}, kShort), load_authorities(unclear, kShort)}) {
+      EXPECT_FALSE(result);
+      EXPECT_THAT(detail_of(result), Not(HasSubstr("no authorities yet")));
+    }
+  }
+  // A link that leads nowhere is something.
+  for (const std::string_view name :
+       {"client-ca.pem", "client-ca.key", "server-ca.pem", "server-ca.key", "deployment"}) {
+    std::filesystem::rename(file(name), file(std::string(name) + ".away"));
+  }
+  std::filesystem::create_symlink("gone", file("server-ca.pem"));
+  EXPECT_THAT(detail_of(open_or_make()), HasSubstr("is missing beside the others"));
+  EXPECT_THAT(detail_of(make()), HasSubstr("there are authorities already"));
+  EXPECT_TRUE(std::filesystem::is_symlink(file("server-ca.pem")));
 }
 
 TEST_F(AuthorityStore, KeepsTheClientKeyElsewhereIfAskedTo) {

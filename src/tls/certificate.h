@@ -43,6 +43,8 @@ inline constexpr std::size_t kMaxBundleText = 1024 * 1024;
 inline constexpr std::size_t kMaxChainLength = 10;
 inline constexpr std::size_t kMaxListedNames = 1000;
 
+// One X.509 certificate, and what stands in it as texts: read once, so that asking costs nothing. Nothing of it has
+// been verified by being here.
 class Certificate {
  public:
   // One certificate, of any origin. Takes its own reference. What cannot be read in it is empty, and dates that cannot
@@ -51,6 +53,7 @@ class Certificate {
   // All certificates of a PEM text of at most 1 MiB, in their order; at least one. Other PEM blocks are an error.
   [[nodiscard]] static Result<std::vector<std::shared_ptr<const Certificate>>> parse_all(std::string_view pem);
 
+  // For OpenSSL, which counts references in it; never changed.
   [[nodiscard]] X509* native() const noexcept { return x509_.get(); }
   // RFC 4514, other characters than ASCII escaped. One of more than 1,024 bytes is cut and ends with U+2026, which no
   // whole one does.
@@ -66,11 +69,13 @@ class Certificate {
   // Whole seconds; clipped to 1970 and 2250, which WallTime can still be calculated with.
   [[nodiscard]] WallTime not_before() const noexcept { return not_before_; }
   [[nodiscard]] WallTime not_after() const noexcept { return not_after_; }
+  // Version 3 with basic constraints CA:TRUE (RFC 5280 4.2.1.9).
   [[nodiscard]] bool is_ca() const noexcept { return is_ca_; }
   [[nodiscard]] const std::string& key_type() const noexcept { return key_type_; }  // "EC P-256", "RSA 2048"
   // base64 of the SHA-256 of the SubjectPublicKeyInfo (RFC 7469 2.4), and of the whole certificate in hexadecimal.
   [[nodiscard]] const std::string& spki_pin() const noexcept { return spki_pin_; }
   [[nodiscard]] const std::string& fingerprint() const noexcept { return fingerprint_; }
+  // "" only without memory.
   [[nodiscard]] std::string to_der() const;
   [[nodiscard]] std::string to_pem() const;
 
@@ -99,6 +104,7 @@ class CertifiedKey {
   [[nodiscard]] static std::shared_ptr<const CertifiedKey> from(std::vector<std::shared_ptr<const Certificate>> chain,
                                                                 KeyPtr key);
 
+  // Leaf first; never empty.
   [[nodiscard]] const Certificate& leaf() const noexcept { return *chain_.front(); }
   [[nodiscard]] std::span<const std::shared_ptr<const Certificate>> chain() const noexcept { return chain_; }
   [[nodiscard]] EVP_PKEY* key() const noexcept { return key_.get(); }
@@ -120,6 +126,7 @@ class TrustAnchors {
   // names another bundle, as it does for everything built on OpenSSL. Fails if there are none.
   [[nodiscard]] static Result<std::shared_ptr<const TrustAnchors>> system();
 
+  // For OpenSSL, which locks it; never changed. Its flags are the defaults: purpose, names and time are the caller's.
   [[nodiscard]] X509_STORE* store() const noexcept { return store_.get(); }
   // Differs between different sets of certificates: what was verified under one is not verified under another. The same
   // set, read again, has the same.

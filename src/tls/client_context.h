@@ -27,7 +27,7 @@ struct ClientOptions {
   ProtocolVersion min_version = ProtocolVersion::tls_1_2;
   ProtocolVersion max_version =
       ProtocolVersion::tls_1_3;  // tls_1_2: for an origin that stumbles over 1.3, and for tests
-  // Without offer_http_1_1 an origin that does not choose h2 is an error.
+  // With offer_h2 alone an origin that does not choose h2 is an error. Neither: no ALPN.
   bool offer_h2 = false;
   bool offer_http_1_1 = true;
   bool verify = true;                               // false: `insecure`, whose date the caller watches

@@ -163,7 +163,9 @@ bool Connection::conclude() {
   info.alpn = chosen == "h2" ? Alpn::h2 : chosen == "http/1.1" ? Alpn::http_1_1 : Alpn::none;
   if (role == Role::server) return true;
   const ClientOptions& options = client->options();
-  const bool offered = info.alpn == Alpn::h2 ? options.offer_h2 : options.offer_http_1_1;
+  // Who chooses none speaks HTTP/1.1 (RFC 9112 2.3); whoever was offered none need not choose.
+  const bool nothing_offered = !options.offer_h2 && !options.offer_http_1_1;
+  const bool offered = info.alpn == Alpn::h2 ? options.offer_h2 : options.offer_http_1_1 || nothing_offered;
   if (!offered || (info.alpn == Alpn::none && !chosen.empty())) {
     blame("no protocol in common (ALPN): the origin chose " + (chosen.empty() ? "none" : visible(chosen)));
     return false;

@@ -1,7 +1,9 @@
 // Resumption, from both sides: what saves a handshake must never save a check.
 #include <openssl/err.h>
 
+#include <atomic>
 #include <functional>
+#include <thread>
 
 #include "platform/entropy.h"
 #include "tls/test_support.h"
@@ -40,6 +42,36 @@ TEST(TicketKeys, nobody_comes_for_a_long_time) {
   clock.advance(2 * TicketKeys::kLifetime);
   EXPECT_EQ(keys.find(first->name.data()), nullptr);
   EXPECT_NE(keys.current(), first);
+}
+
+// Goes on by itself, so that keys rotate under the threads.
+class Racing final : public Clock {
+ public:
+  [[nodiscard]] MonoTime now() const noexcept override { return MonoTime(std::chrono::minutes(++minutes_)); }
+  [[nodiscard]] WallTime wall() const noexcept override { return {}; }
+
+ private:
+  mutable std::atomic<int> minutes_{0};
+};
+
+TEST(TicketKeys, many_loops_share_them) {
+  Racing clock;
+  SystemEntropy entropy;
+  TicketKeys keys(entropy, clock);
+  std::vector<std::thread> threads;
+  std::atomic<int> found{0};
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      for (int n = 0; n < 5'000; ++n) {
+        const auto key = keys.current();
+        const auto again = keys.find(key->name.data());
+        EXPECT_TRUE(!again || again == key);
+        if (again) ++found;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_GT(found, 10'000);
 }
 
 class Resumption : public ::testing::TestWithParam<ProtocolVersion> {

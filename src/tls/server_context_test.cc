@@ -323,6 +323,29 @@ TEST_F(ServerContextTest, weak_protocols_and_ciphers_are_refused) {
   }
 }
 
+TEST_F(ServerContextTest, min_version_holds) {
+  ServerOptions options = serving(test_site({"a.example"}));
+  ClientOptions old = expecting("a.example");
+  old.max_version = ProtocolVersion::tls_1_2;
+  {
+    Ends ends(world);
+    EXPECT_TRUE(ends.connect(make_server(options), make_client(old)));
+    EXPECT_EQ(ends.server->info().protocol, "TLSv1.2");
+  }
+  options.min_version = ProtocolVersion::tls_1_3;
+  Ends ends(world);
+  EXPECT_FALSE(ends.connect(make_server(options), make_client(old)));
+  EXPECT_EQ(ends.server_outcome(), "no TLS version in common");
+}
+
+TEST_F(ServerContextTest, a_client_that_does_not_believe_us_says_why) {
+  Ends ends(world);
+  ClientOptions suspicious = expecting("a.example");
+  suspicious.anchors = make_test_ca({.common_name = "foreign"}).anchors();
+  EXPECT_FALSE(ends.connect(make_server(serving(test_site({"a.example"}))), make_client(suspicious)));
+  EXPECT_EQ(ends.server_outcome(), "the client refused our certificate: alert unknown CA");
+}
+
 TEST_F(ServerContextTest, a_hello_retry_request_may_not_bring_another_name) {
   const auto context = make_server(three_sites());
   for (const bool tamper : {false, true}) {

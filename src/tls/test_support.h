@@ -32,6 +32,12 @@ inline Task<void> shake(TlsStream& stream, MonoTime deadline, std::optional<Resu
   result = co_await stream.handshake(deadline);
 }
 
+inline Task<void> connect_to(Network& network, Loop& loop, SocketAddress address, std::unique_ptr<Stream>& out) {
+  auto stream = co_await network.connect(loop, address, loop.now() + 10s);
+  EXPECT_TRUE(stream);
+  if (stream) out = std::move(*stream);
+}
+
 // "" if it went well, "pending", or the error's detail.
 inline std::string outcome(const std::optional<Result<void>>& result) {
   if (!result) return "pending";

@@ -82,8 +82,8 @@ Beginning beginning_of(std::span<const iovec> pieces, std::size_t size) noexcept
 
 std::string_view to_string(ClientCertificate state) noexcept {
   switch (state) {
-    case ClientCertificate::not_requested: return "not requested";
-    case ClientCertificate::requested_not_presented: return "requested but not presented";
+    case ClientCertificate::not_requested: return "not_requested";
+    case ClientCertificate::requested_not_presented: return "requested_not_presented";
     case ClientCertificate::presented: return "presented";
   }
   return {};

@@ -37,6 +37,7 @@ enum class Alpn : std::uint8_t { none, http_1_1, h2 };
 // Whether a client certificate went over the connection, seen from who presents it. A resumed connection has the state
 // of the one that its session is from.
 enum class ClientCertificate : std::uint8_t { not_requested, requested_not_presented, presented };
+// "not_requested" and so on: as logs and JSON have it.
 [[nodiscard]] std::string_view to_string(ClientCertificate state) noexcept;
 
 // What the handshake came to. Server: `peer` is what the client presented, with possession of its key proved but its

@@ -69,12 +69,6 @@ Task<void> read_all(Stream& stream, std::string& out, IoResult& end) {
   }
 }
 
-Task<void> connect_to(Network& network, Loop& loop, SocketAddress address, std::unique_ptr<Stream>& out) {
-  auto stream = co_await network.connect(loop, address, loop.now() + 10s);
-  EXPECT_TRUE(stream);
-  if (stream) out = std::move(*stream);
-}
-
 struct Shape {
   std::size_t capacity;
   std::size_t max_read;

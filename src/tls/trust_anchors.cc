@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
+#include <optional>
+#include <string>
 #include <utility>
 
+#include "platform/whole_file.h"
 #include "tls/certificate.h"
 #include "tls/openssl.h"
 #include "tls/pem.h"
@@ -31,13 +31,10 @@ constexpr std::array<const char*, 5> kSystemBundles = {
 };
 constexpr std::size_t kMaxSystemBundle = 8 * 1024 * 1024;
 
+// "" if there is none that can be read: then the next place is looked at.
 std::string read_file(const std::string& path) {
-  std::error_code error;
-  if (!std::filesystem::is_regular_file(path, error)) return {};
-  const std::uintmax_t size = std::filesystem::file_size(path, error);
-  if (error || size > kMaxSystemBundle) return {};
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  Result<std::optional<WholeFile>> file = read_whole_file(path, kMaxSystemBundle);
+  return file && *file ? std::move((*file)->content) : std::string();
 }
 
 // The bundle of an operating system is not ours to judge: what cannot be used in it is left out.

@@ -7,6 +7,8 @@ import { startHaproxy, startNginx, startNode } from './lib/real_origins.mjs';
 import { RecordingOrigin, reply } from './lib/recording_origin.mjs';
 import { Wire, exchange, request } from './lib/wire.mjs';
 import { toYaml } from './lib/yaml.mjs';
+import { H2Wire, startRawH2Origin } from './lib/http2_wire.mjs';
+import { ask, connectHttp2, startHttp2Origin, testPki } from './lib/peers.mjs';
 import { run } from './lib/process.mjs';
 
 test('the recording origin keeps the exact bytes, whole or one at a time', async () => {
@@ -69,4 +71,25 @@ test('curl is there', async () => {
   const origin = await RecordingOrigin.start();
   const { stdout } = await run('curl', ['-sS', '-o', '/dev/null', '-w', '%{http_code}', origin.url]);
   assert.equal(stdout, '200');
+});
+
+test('raw HTTP/2 understands other implementations, and they understand it', async () => {
+  const node = await startHttp2Origin({ secure: true });
+  const wire = await H2Wire.connect(node.port, { tls: { ca: testPki().ca, servername: 'api.test' } });
+  const every = Array.from({ length: 94 }, (_, n) => String.fromCharCode(33 + n)).join(' ');
+  const stream = wire.request('/x', { method: 'POST', scheme: 'https', end: false, headers: [['x-every', every]] });
+  await stream.send(Buffer.alloc(200_000), true);
+  assert.equal((await stream.finished()).outcome, '200');
+  const { headers, bodySize, method } = JSON.parse(stream.text());
+  assert.deepEqual([headers['x-every'], bodySize, method], [every, 200_000, 'POST']);
+  assert.ok(await wire.alive());
+
+  const raw = await startRawH2Origin();
+  raw.onConnection = (session) => { session.onEnd = (request) => session.respond(request, 200, { headers: [['x-every', request.get('x-every')]], body: String(request.bytes), trailers: [['x-sum', request.trailers[0][1]]] }); };
+  raw.onRequest = () => {};
+  const client = await connectHttp2(raw.port);
+  for (let n = 0; n < 3; n++) {  // the dynamic table counts from the second on
+    const answer = await ask(client, '/y', { method: 'POST', headers: { 'x-every': every }, body: 'x'.repeat(100_000), trailers: { 'x-sum': `${n}` } });
+    assert.deepEqual([answer.status, answer.headers['x-every'], answer.body, answer.trailers['x-sum']], [200, every, '100000', `${n}`]);
+  }
 });

@@ -6,35 +6,17 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { binary, root } from './lib/gateway.mjs';
 import { onCleanup, temporaryDirectory } from './lib/cleanup.mjs';
+import { Session, readPage } from './lib/page.mjs';
 import { PlainUser } from './lib/plain_user.mjs';
 import { Process, run } from './lib/process.mjs';
 import { until, within } from './lib/wait.mjs';
 
-const page = readFileSync(path.join(root, 'README.md'), 'utf8');
-const fences = [...page.matchAll(/(?:<!-- file: (\S+) -->\n)?```(\w*)\n([^]*?)```\n/g)].map(([, file, language, text]) => ({ file, language, text }));
-const files = fences.filter(({ file }) => file);
-const scripts = fences.filter(({ language }) => language === 'sh').map(({ text }) => text);
+const { text: page, fences, files, scripts } = readPage('README.md');
 // What is typed in the checkout, and what is typed in the empty folder.
 const ofCheckout = scripts.filter((text) => text.startsWith('./dev')).map((text) => text.trim());
 const ofFolder = scripts.filter((text) => !text.startsWith('./dev'));
 // Where a user who is not root finds programs on Debian.
 const usersPath = '/usr/local/bin:/usr/bin:/bin';
-
-// One shell for the whole page; answers of a block are what it prints before the mark.
-class Session {
-  constructor(cwd, { env, as = (...words) => [words[0], words.slice(1)] }) {
-    const [command, args] = as('bash', '-c', 'exec 2>&1; while IFS= read -r -d "" block; do eval "$block"; printf "\\n[exit %s]\\n" "$?"; done');
-    this.shell = new Process(command, args, { cwd, env, input: null });
-  }
-  async run(block) {
-    const from = this.shell.stdout.length;
-    this.shell.child.stdin.write(`${block}\0`);
-    await until(`the end of ${JSON.stringify(block)}`, () => /\n\[exit \d+\]\n/.test(this.shell.stdout.slice(from)) || this.shell.exit);
-    const [, output, code] = /^([^]*?)\n\[exit (\d+)\]\n/.exec(this.shell.stdout.slice(from));
-    assert.equal(code, '0', `${block}\n${output}`);
-    return output;
-  }
-}
 
 test('the page shows commands and files', () => {
   assert.ok(scripts.length >= 7 && files.length >= 4);

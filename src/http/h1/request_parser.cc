@@ -15,17 +15,6 @@ constexpr std::size_t kMaxLineExtra = kMaxMethodSize + 2 + kSampleVersion.size()
 
 std::unexpected<Error> refuse(Code code, std::string_view rule) { return fail(code, Side::client, std::string(rule)); }
 
-Method method_of(std::string_view text) noexcept {
-  switch (text.size()) {
-    case 3: return text == "GET" ? Method::get : text == "PUT" ? Method::put : Method::other;
-    case 4: return text == "POST" ? Method::post : text == "HEAD" ? Method::head : Method::other;
-    case 5: return text == "PATCH" ? Method::patch : text == "TRACE" ? Method::trace : Method::other;
-    case 6: return text == "DELETE" ? Method::delete_ : Method::other;
-    case 7: return text == "OPTIONS" ? Method::options : text == "CONNECT" ? Method::connect : Method::other;
-    default: return Method::other;
-  }
-}
-
 void clear(RequestHead& out) noexcept {
   out.method = Method::other;
   out.version = Version::http_1_1;

@@ -3,9 +3,9 @@
 #pragma once
 
 #include <memory>
-#include <string>
 
 #include "http/connection/client_connection.h"
+#include "http/h2/counters.h"
 #include "http/h2/limits.h"
 #include "http/upstream.h"
 #include "platform/task_set.h"
@@ -27,6 +27,7 @@ class ClientSession {
     Loop& loop;
     BufferPool& buffers;
     TaskSet::ErrorHandler& exceptions;
+    Counters* counters = nullptr;  // of the loop, if somebody wants to know
   };
 
   // All references outlive the session; `owner` may be taken away with forget_owner().
@@ -65,7 +66,7 @@ class ClientSession {
 
  private:
   class Impl;
-  std::shared_ptr<Impl> impl_;  // streams hold it, too
+  std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace postern::http::h2

@@ -12,6 +12,7 @@
 
 #include "http/connection/server_connection.h"
 #include "http/downstream.h"
+#include "http/h2/counters.h"
 #include "http/h2/limits.h"
 #include "platform/task_set.h"
 
@@ -28,6 +29,7 @@ class ServerSession {
     BufferPool& buffers;
     TaskSet::ErrorHandler& exceptions;
     RequestHandler& handler;
+    Counters* counters = nullptr;  // of the loop, if somebody wants to know
   };
   ServerSession(const Services& services, std::unique_ptr<Stream> stream, const ConnectionFacts& facts,
                 const ServerLimits& limits, const Limits& http2);

@@ -1,0 +1,266 @@
+#include "http/h2/client_session.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "http/h2/client_stream.h"
+#include "http/h2/session.h"
+
+namespace postern::http::h2 {
+namespace {
+
+// An origin that says nothing while it owes answers is asked whether it is still there.
+constexpr auto kSilence = std::chrono::seconds(30);
+constexpr auto kPongWithin = std::chrono::seconds(15);
+
+// The library counts streams up to 2^31; a connection that old makes room for another one before.
+constexpr std::uint32_t kLastStreamId = 0x7fffff00;
+
+constexpr Failure kClosed = {Code::origin_closed, Side::origin, Retry::if_reused};
+constexpr Failure kSilent = {Code::origin_timeout, Side::origin, Retry::never, "no answer to a PING"};
+constexpr Failure kMalformed = {Code::origin_malformed, Side::origin, Retry::never, "the origin breaks HTTP/2"};
+
+}  // namespace
+
+class ClientSession::Impl final : public Session, ClientStream::Owner {
+ public:
+  Impl(ClientSession& self, const ClientSession::Services& services, std::unique_ptr<Stream> transport,
+       ClientTimeouts timeouts, const Limits& limits, ClientSession::Owner& owner)
+      : Session(Role::client, {services.loop, services.buffers, services.exceptions, services.counters},
+                std::move(transport), {limits, HeadLimits{}, timeouts.idle}),
+        self_(self),
+        owner_(&owner),
+        timeouts_(timeouts),
+        created_(services.loop.now()),
+        idle_since_(created_),
+        ready_gate_(services.loop),
+        change_(*this),
+        tasks_(services.exceptions) {}
+  ~Impl() {
+    tasks_.cancel_all();
+    lose_streams(kClosed);
+  }
+
+  void start();
+  [[nodiscard]] Task<Result<void>> ready(MonoTime deadline);
+  [[nodiscard]] bool has_room() const noexcept { return alive() && settled_ && streams_ < most_streams(); }
+  [[nodiscard]] bool alive() const noexcept { return !over_ && !going_ && !draining_ && !terminated() && !broken(); }
+  [[nodiscard]] bool takes_websockets() const noexcept {
+    return nghttp2_session_get_remote_settings(engine(), NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1;
+  }
+  [[nodiscard]] std::size_t streams() const noexcept { return streams_; }
+  [[nodiscard]] MonoTime created() const noexcept { return created_; }
+  [[nodiscard]] MonoTime idle_since() const noexcept { return streams_ == 0 ? idle_since_ : MonoTime::max(); }
+  [[nodiscard]] std::uint64_t exchanges() const noexcept { return exchanges_; }
+  [[nodiscard]] std::unique_ptr<Upstream> open();
+  void drain() noexcept;
+  void forget_owner() noexcept { owner_ = nullptr; }
+
+ private:
+  // Tells the owner, from the loop.
+  struct Change final : Loop::Deferred {
+    explicit Change(Impl& of) noexcept : impl(of) {}
+    void run_deferred() override {
+      if (impl.owner_) impl.owner_->on_session_changed(impl.self_);  // may be the end of all this
+    }
+    Impl& impl;
+  };
+
+  // ---- Session ----
+  HttpStream* open_stream(std::int32_t /*id*/) override { return nullptr; }
+  void on_settings() override;
+  void on_goaway(std::uint32_t error_code) override;
+  void on_pong() override { ping_at_ = MonoTime::max(); }
+  void on_stream_over() override { release_place(); }
+  void after_receive() override { ping_at_ = MonoTime::max(); }
+  void at_turn_end() override;
+  [[nodiscard]] MonoTime deadline() const noexcept override;
+  void on_deadline() override;
+
+  // ---- ClientStream::Owner ----
+  [[nodiscard]] bool on_start() noexcept override;
+  void on_given_up() noexcept override { release_place(); }
+
+  [[nodiscard]] Task<void> run();
+  [[nodiscard]] std::size_t most_streams() const noexcept;
+  void release_place() noexcept;
+  void lose_streams(const Failure& why) noexcept;
+  void tell() noexcept { loop().defer(change_); }
+
+  ClientSession& self_;
+  ClientSession::Owner* owner_;
+  ClientTimeouts timeouts_;
+  MonoTime created_;
+  MonoTime idle_since_;
+  MonoTime busy_since_{};
+  MonoTime ping_at_ = MonoTime::max();  // when one was sent that was not answered yet
+  bool settled_ = false;                // the origin's SETTINGS have come
+  bool going_ = false;                  // GOAWAY has come
+  bool draining_ = false;
+  bool over_ = false;
+  bool silent_ = false;    // and that is why
+  bool was_full_ = false;  // somebody may wait for a place
+  std::size_t streams_ = 0;
+  std::uint64_t exchanges_ = 0;
+  IntrusiveList<ClientStream> all_;  // that still know this session
+  Gate ready_gate_;
+  Change change_;
+  TaskSet tasks_;
+};
+
+void ClientSession::Impl::start() {
+  const std::array<nghttp2_settings_entry, 4> settings = {{
+      {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
+      {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 0},
+      {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, rules().limits.stream_window},
+      {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, static_cast<std::uint32_t>(rules().head.max_header_bytes)},
+  }};
+  begin(settings);
+  tasks_.spawn(run());
+}
+
+Task<void> ClientSession::Impl::run() {
+  co_await read();
+  over_ = true;
+  lose_streams(silent_ ? kSilent : peer_at_fault() ? kMalformed : kClosed);
+  ready_gate_.notify();
+  tell();
+  co_await close_in_order();
+}
+
+Task<Result<void>> ClientSession::Impl::ready(MonoTime deadline) {
+  ready_gate_.set_deadline(deadline);
+  for (;;) {
+    if (settled_ && alive()) co_return Result<void>();
+    if (over_ || !alive()) {
+      if (peer_at_fault()) co_return std::unexpected(kMalformed.error());
+      co_return fail(Code::origin_closed, Side::origin, Retry::yes);
+    }
+    const Wake wake = co_await ready_gate_.wait_on();
+    if (wake == Wake::timed_out) co_return fail(Code::origin_timeout, Side::origin, Retry::yes);
+  }
+}
+
+std::size_t ClientSession::Impl::most_streams() const noexcept {
+  const std::uint32_t theirs = nghttp2_session_get_remote_settings(engine(), NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+  return std::min(theirs, rules().limits.max_concurrent_streams);
+}
+
+std::unique_ptr<Upstream> ClientSession::Impl::open() {
+  if (streams_++ == 0) {
+    busy_since_ = loop().now();
+    move_deadline();
+  }
+  was_full_ = !has_room();
+  auto stream = std::make_unique<ClientStream>(*this, static_cast<ClientStream::Owner&>(*this), timeouts_.idle);
+  all_.push_back(*stream);
+  return stream;
+}
+
+bool ClientSession::Impl::on_start() noexcept {
+  ++exchanges_;
+  // The origin may have changed its mind since: a request that it does not take now would wait without an end.
+  if (alive() && streams_ <= most_streams()) return true;
+  release_place();
+  return false;
+}
+
+void ClientSession::Impl::release_place() noexcept {
+  if (streams_ == 0) return;  // all were lost before
+  if (--streams_ == 0) {
+    idle_since_ = loop().now();
+    push_later();
+    if (!alive()) tell();
+  }
+  if (was_full_ && has_room()) {
+    was_full_ = false;
+    tell();
+  }
+}
+
+void ClientSession::Impl::lose_streams(const Failure& why) noexcept {
+  streams_ = 0;
+  idle_since_ = loop().now();
+  while (ClientStream* const stream = all_.front()) {
+    stream->unlink();
+    if (stream->id() != 0) forget_stream(stream->id());
+    stream->session_gone(why);
+  }
+}
+
+void ClientSession::Impl::on_settings() {
+  settled_ = true;
+  ready_gate_.notify();
+  if (nghttp2_session_get_next_stream_id(engine()) > kLastStreamId) going_ = true;
+  if (was_full_ && has_room()) {
+    was_full_ = false;
+    tell();
+  }
+}
+
+void ClientSession::Impl::on_goaway(std::uint32_t /*error_code*/) {
+  going_ = true;
+  ready_gate_.notify();
+  tell();
+}
+
+void ClientSession::Impl::at_turn_end() {
+  if (draining_ && streams_ == 0 && !over_) terminate(NGHTTP2_NO_ERROR);
+}
+
+void ClientSession::Impl::drain() noexcept {
+  if (std::exchange(draining_, true) || over_) return;
+  tell();
+  if (streams_ != 0) return;
+  terminate(NGHTTP2_NO_ERROR);
+  flush();
+}
+
+MonoTime ClientSession::Impl::deadline() const noexcept {
+  MonoTime when = MonoTime::max();
+  if (ping_at_ != MonoTime::max()) {
+    when = ping_at_ + kPongWithin;
+  } else if (streams_ != 0) {
+    when = std::max(busy_since_, last_received()) + kSilence;
+  }
+  if (block_since() != MonoTime::max()) when = std::min(when, block_since() + timeouts_.idle);
+  return when;
+}
+
+void ClientSession::Impl::on_deadline() {
+  static constexpr std::array<std::uint8_t, 8> kPing = {'a', 'l', 'i', 'v', 'e'};
+  const MonoTime now = loop().now();
+  if (block_since() != MonoTime::max() && now >= block_since() + timeouts_.idle) {
+    silent_ = true;
+    terminate(NGHTTP2_ENHANCE_YOUR_CALM);
+  } else if (ping_at_ != MonoTime::max()) {
+    if (now < ping_at_ + kPongWithin) return;
+    silent_ = true;
+    give_up();
+  } else if (streams_ != 0 && now >= std::max(busy_since_, last_received()) + kSilence) {
+    ping_at_ = now;
+    static_cast<void>(nghttp2_submit_ping(engine(), NGHTTP2_FLAG_NONE, kPing.data()));
+    push_later();
+  }
+}
+
+ClientSession::ClientSession(const Services& services, std::unique_ptr<Stream> stream, ClientTimeouts timeouts,
+                             const Limits& limits, Owner& owner)
+    : impl_(std::make_unique<Impl>(*this, services, std::move(stream), timeouts, limits, owner)) {}
+ClientSession::~ClientSession() = default;
+
+void ClientSession::start() { impl_->start(); }
+Task<Result<void>> ClientSession::ready(MonoTime deadline) { return impl_->ready(deadline); }
+bool ClientSession::has_room() const noexcept { return impl_->has_room(); }
+bool ClientSession::alive() const noexcept { return impl_->alive(); }
+bool ClientSession::takes_websockets() const noexcept { return impl_->takes_websockets(); }
+std::size_t ClientSession::streams() const noexcept { return impl_->streams(); }
+MonoTime ClientSession::created() const noexcept { return impl_->created(); }
+MonoTime ClientSession::idle_since() const noexcept { return impl_->idle_since(); }
+std::uint64_t ClientSession::exchanges() const noexcept { return impl_->exchanges(); }
+std::unique_ptr<Upstream> ClientSession::open() { return impl_->open(); }
+void ClientSession::drain() noexcept { impl_->drain(); }
+void ClientSession::forget_owner() noexcept { impl_->forget_owner(); }
+
+}  // namespace postern::http::h2

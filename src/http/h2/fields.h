@@ -1,0 +1,127 @@
+// Header blocks of HTTP/2 between HPACK and the heads that the rest of the gateway knows. Sans-I/O.
+//
+// The library refuses what RFC 9113 8.2 and 8.3 call malformed; here is what it leaves to its user (number and size of
+// fields, crumbs of cookies, Host against :authority), and once more what would do harm in HTTP/1 if it got through:
+// a byte that ends a line or a name.
+#pragma once
+
+#include <nghttp2/nghttp2.h>
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "http/h1/head_scanner.h"
+#include "http/message.h"
+
+namespace postern::http::h2 {
+
+using h1::HeadLimits;
+
+// One header block as it is decoded, field by field; text is copied into an arena and lives as long as that.
+class FieldBlock {
+ public:
+  enum class Kind : std::uint8_t { head, trailers };
+  enum class Added : std::uint8_t {
+    yes,
+    too_large,  // over a limit: dropped, the block can still be answered as such
+    hopeless,   // far over a limit: it is not worth decoding any further
+    malformed,
+  };
+
+  // `arena` outlives the block and everything made of it.
+  explicit FieldBlock(Arena& arena) noexcept : arena_(arena) {}
+  FieldBlock(const FieldBlock&) = delete;
+  FieldBlock& operator=(const FieldBlock&) = delete;
+
+  // Starts a block. One object may take several, one after the other (interim heads), to a common bound.
+  void begin(Kind kind) noexcept;
+  // `name` as it was on the wire, pseudo-fields included. A field costs its bytes and 32 more (RFC 9113 6.5.2); a crumb
+  // of a cookie is a field. :path has its own limit.
+  [[nodiscard]] Added add(std::string_view name, std::string_view value, const HeadLimits& limits);
+  // The block is complete: crumbs become one Cookie (RFC 9113 8.2.3).
+  void finish();
+
+  [[nodiscard]] Headers& fields() noexcept { return fields_; }
+  [[nodiscard]] const Headers& fields() const noexcept { return fields_; }
+  // Code::headers_too_large or target_too_long if something was dropped.
+  [[nodiscard]] bool oversized() const noexcept { return oversized_; }
+  [[nodiscard]] bool path_too_long() const noexcept { return path_too_long_; }
+  [[nodiscard]] Arena& arena() const noexcept { return arena_; }
+
+  // Pseudo-fields; "" if absent, which for :authority is told apart by has_authority().
+  [[nodiscard]] std::string_view method() const noexcept { return method_; }
+  [[nodiscard]] std::string_view scheme() const noexcept { return scheme_; }
+  [[nodiscard]] std::string_view authority() const noexcept { return authority_; }
+  [[nodiscard]] bool has_authority() const noexcept { return has_authority_; }
+  [[nodiscard]] std::string_view path() const noexcept { return path_; }
+  [[nodiscard]] std::string_view protocol() const noexcept { return protocol_; }
+  [[nodiscard]] std::string_view status() const noexcept { return status_; }
+
+ private:
+  [[nodiscard]] Added add_pseudo(std::string_view name, std::string_view value, const HeadLimits& limits);
+
+  Arena& arena_;
+  Kind kind_ = Kind::head;
+  bool oversized_ = false;
+  bool path_too_long_ = false;
+  bool has_authority_ = false;
+  std::size_t crumbs_ = 0;
+  std::size_t crumb_bytes_ = 0;
+  std::size_t count_ = 0;
+  std::size_t bytes_ = 0;
+  std::size_t bytes_of_all_ = 0;  // of the blocks before, too: their text stays in the arena
+  std::string_view method_;
+  std::string_view scheme_;
+  std::string_view authority_;
+  std::string_view path_;
+  std::string_view protocol_;
+  std::string_view status_;
+  Headers fields_;
+};
+
+// The head of a request as the handler gets it: Host first, made of :authority; framing by END_STREAM and
+// Content-Length. An extended CONNECT for a WebSocket (RFC 8441) becomes the GET of RFC 6455 with `websocket_key`, and
+// `websocket` is set. `out` comes empty. Errors (Side::client) as of an HTTP/1 head: bad_request, bad_header,
+// bad_target, bad_host, bad_framing, headers_too_large, target_too_long, expectation_failed, method_refused; then `out`
+// holds what was understood.
+[[nodiscard]] Result<void> make_request(const FieldBlock& block, bool end_stream, std::string_view websocket_key,
+                                        RequestHead& out, bool& websocket);
+// The same question alone, before there is a key.
+[[nodiscard]] bool asks_for_websocket(const FieldBlock& block) noexcept;
+
+// The head of a response, interim or final. Framing::none: nothing follows (END_STREAM, or a status or method that has
+// no body). `out` comes empty. Error: origin_malformed.
+[[nodiscard]] Result<void> make_response(const FieldBlock& block, Method request_method, bool end_stream,
+                                         ResponseHead& out);
+
+// The fields of a block to be sent: views, taken by the library when it is submitted, which also makes names
+// lower-case.
+class OutgoingFields {
+ public:
+  // `space` is reused from block to block.
+  explicit OutgoingFields(std::vector<nghttp2_nv>& space) noexcept : fields_(space) { fields_.clear(); }
+  OutgoingFields(const OutgoingFields&) = delete;
+  OutgoingFields& operator=(const OutgoingFields&) = delete;
+
+  void add(std::string_view name, std::string_view value);
+  // All but those that belong to one connection (RFC 9113 8.2.2), Host, the length, which add_length() says, and
+  // `nor`.
+  void add_all(const Headers& headers, HeaderName nor = HeaderName::other);
+  void add_status(int status);
+  void add_length(std::uint64_t length);
+
+  [[nodiscard]] const nghttp2_nv* data() const noexcept { return fields_.data(); }
+  [[nodiscard]] std::size_t size() const noexcept { return fields_.size(); }
+
+ private:
+  std::vector<nghttp2_nv>& fields_;
+  std::array<char, 3> status_{};
+  std::array<char, 20> length_{};
+};
+
+}  // namespace postern::http::h2
