@@ -92,6 +92,7 @@ AccessRecord usual_record() {
           .path = "/orders/17",
           .query = "page=2&token=abc",
           .protocol = "HTTP/1.1",
+          .tls = "TLSv1.3",
           .status = 200,
           .route = "orders",
           .consumer = "c_42",
@@ -100,6 +101,7 @@ AccessRecord usual_record() {
           .attempts = 2,
           .connect = std::chrono::microseconds(250),
           .first_byte = std::chrono::microseconds(4'100),
+          .origin_certificate = "presented",
           .duration = std::chrono::microseconds(5'007),
           .bytes_in = 0,
           .bytes_out = 1234,
@@ -114,8 +116,9 @@ TEST_F(AccessLogTest, WritesTheDocumentedFieldsInOrder) {
   EXPECT_EQ(line_of(usual_record()),
             "{\"time\":\"2023-11-14T22:13:20.123Z\",\"request_id\":\"01HQ3\",\"client\":\"203.0.113.9\","
             "\"method\":\"GET\",\"host\":\"api.example.com\",\"path\":\"/orders/17\",\"query\":\"page=…&token=…\","
-            "\"protocol\":\"HTTP/1.1\",\"status\":200,\"route\":\"orders\",\"consumer\":\"c_42\","
+            "\"protocol\":\"HTTP/1.1\",\"tls\":\"TLSv1.3\",\"status\":200,\"route\":\"orders\",\"consumer\":\"c_42\","
             "\"origin\":\"backend\",\"endpoint\":1,\"attempts\":2,\"connect_ms\":0.250,\"first_byte_ms\":4.100,"
+            "\"origin_certificate\":\"presented\","
             "\"duration_ms\":5.007,\"bytes_in\":0,\"bytes_out\":1234,\"user_agent\":\"curl/8.0\","
             "\"referer\":\"https://shop.example/cart\"}\n");
 }
@@ -248,9 +251,10 @@ TEST_F(AccessLogTest, HostileBytesStayInsideTheirString) {
 TEST_F(AccessLogTest, TheLongestLineFitsABlock) {
   const std::string worst(100'000, '\x01');
   AccessRecord record = usual_record();
-  for (std::string_view* const field : {&record.request_id, &record.client, &record.method, &record.host, &record.path,
-                                        &record.query, &record.protocol, &record.route, &record.consumer,
-                                        &record.origin, &record.error_code, &record.error_detail, &record.user_agent}) {
+  for (std::string_view* const field :
+       {&record.request_id, &record.client, &record.method, &record.host, &record.path, &record.query, &record.protocol,
+        &record.tls, &record.route, &record.consumer, &record.origin, &record.origin_certificate, &record.error_code,
+        &record.error_detail, &record.user_agent}) {
     *field = worst;
   }
   const std::string referer = "https://" + worst;

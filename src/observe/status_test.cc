@@ -15,32 +15,39 @@ using ::testing::Not;
 
 Status example() {
   const WallTime now{seconds(1'700'000'000)};
-  return {.version = "0.1.0",
-          .now = now,
-          .started = now - hours(49),
-          .generation = 7,
-          .draining = false,
-          .loops = {{.generation = 7, .connections = 3}, {.generation = 6, .connections = 1}},
-          .listeners = {{.address = "0.0.0.0:8443", .kind = "http", .connections = 4}},
-          .origins = {{.name = "orders",
-                       .endpoints = {{.address = "10.0.0.7:8080",
-                                      .state = EndpointState::healthy,
-                                      .until = {},
-                                      .ejections = 0,
-                                      .active = 2},
-                                     {.address = "unix:/run/o.sock",
-                                      .state = EndpointState::ejected,
-                                      .until = now + seconds(30),
-                                      .ejections = 4,
-                                      .active = 0}}}},
-          .reload = {.state = ReloadState::rejected, .at = now - seconds(61), .message = "a.yaml:3:1 \x1B[31mbad"},
-          .waiting_for_restart = {"workers", "admin.socket"},
-          .store = {.state = StoreState::ready, .consumers = 2, .keys = 3, .fresh_at = now, .problem = ""},
-          .insecure = {{.where = "origins.old", .reason = "until moved", .until = now + hours(24)},
-                       {.where = "origins.older", .reason = "forgotten", .until = now - hours(1)}},
-          .credentials = {{.origin = "orders", .method = "shared_secret", .switch_at = now + hours(2), .expires = {}}},
-          .access_log_dropped = 5,
-          .log_dropped = 0};
+  return {
+      .version = "0.1.0",
+      .now = now,
+      .started = now - hours(49),
+      .generation = 7,
+      .draining = false,
+      .loops = {{.generation = 7, .connections = 3, .draining = 0}, {.generation = 6, .connections = 1, .draining = 2}},
+      .listeners = {{.address = "0.0.0.0:8443", .kind = "http", .connections = 4}},
+      .origins = {{.name = "orders",
+                   .endpoints = {{.address = "10.0.0.7:8080",
+                                  .state = EndpointState::healthy,
+                                  .until = {},
+                                  .ejections = 0,
+                                  .active = 2},
+                                 {.address = "unix:/run/o.sock",
+                                  .state = EndpointState::ejected,
+                                  .until = now + seconds(30),
+                                  .ejections = 4,
+                                  .active = 0}},
+                   .generation = 5}},
+      .reload = {.state = ReloadState::rejected, .at = now - seconds(61), .message = "a.yaml:3:1 \x1B[31mbad"},
+      .waiting_for_restart = {"workers", "admin.socket"},
+      .store = {.state = StoreState::ready, .consumers = 2, .keys = 3, .fresh_at = now, .problem = ""},
+      .insecure = {{.where = "origins.old", .reason = "until moved", .until = now + hours(24)},
+                   {.where = "origins.older", .reason = "forgotten", .until = now - hours(1)}},
+      .credentials = {{.origin = "orders", .method = "shared_secret", .switch_at = now + hours(2), .expires = {}}},
+      .certificates = {{.where = "listeners[0].tls.certificates[0]",
+                        .subject = "CN=api\x1B",
+                        .fingerprint = "ab12",
+                        .not_after = now + hours(48)},
+                       {.where = "ca.client", .subject = "CN=old", .fingerprint = "cd34", .not_after = now - hours(1)}},
+      .access_log_dropped = 5,
+      .log_dropped = 0};
 }
 
 TEST(Status, JsonForTheAdminHoldsEverything) {
@@ -55,6 +62,12 @@ TEST(Status, JsonForTheAdminHoldsEverything) {
   EXPECT_EQ(json.at_pointer("/reload/state"), "rejected");
   EXPECT_EQ(json.at_pointer("/reload/message"), "a.yaml:3:1 \x1B[31mbad");
   EXPECT_EQ(json.at_pointer("/waiting_for_restart/1/option"), "admin.socket");
+  EXPECT_EQ(json.at_pointer("/loops/1/draining"), 2);
+  EXPECT_EQ(json.at_pointer("/origins/0/generation"), 5);
+  EXPECT_EQ(json.at_pointer("/certificates/0/subject"), "CN=api\x1B");
+  EXPECT_EQ(json.at_pointer("/certificates/0/state"), "in_force");
+  EXPECT_EQ(json.at_pointer("/certificates/1/fingerprint"), "cd34");
+  EXPECT_EQ(json.at_pointer("/certificates/1/state"), "expired");
   EXPECT_EQ(json.at_pointer("/store/keys"), 3);
   EXPECT_EQ(json.at_pointer("/insecure/0/state"), "in_force");
   EXPECT_EQ(json.at_pointer("/insecure/1/state"), "expired");
@@ -66,7 +79,7 @@ TEST(Status, TheObserveListenerNamesNoAddressAndNoMessage) {
   for (const std::string& text :
        {render_json(example(), Audience::observe), render_text(example(), Audience::observe)}) {
     EXPECT_THAT(text, HasSubstr("orders"));
-    for (const char* const hidden : {"10.0.0.7", "/run/o.sock", "0.0.0.0", "a.yaml", "until moved"}) {
+    for (const char* const hidden : {"10.0.0.7", "/run/o.sock", "0.0.0.0", "a.yaml", "until moved", "CN="}) {
       EXPECT_THAT(text, Not(HasSubstr(hidden)));
     }
   }
@@ -78,14 +91,16 @@ TEST(Status, TextIsForPeople) {
             "reload: rejected 2023-11-14T22:12:19.000Z (1m 1s ago): a.yaml:3:1 ?[31mbad\n"
             "takes effect at the next start: workers admin.socket\n"
             "loop 0: generation 7, 3 connections\n"
-            "loop 1: generation 6, 1 connections\n"
+            "loop 1: generation 6, 1 connections, 2 requests of an older generation\n"
             "listener 0: http 0.0.0.0:8443, 4 connections\n"
             "log lines lost: 5 access, 0 operational\n"
-            "origin orders:\n"
+            "origin orders: generation 5\n"
             "  endpoint 0 10.0.0.7:8080: healthy, 2 active, 0 ejections\n"
             "  endpoint 1 unix:/run/o.sock: ejected until 2023-11-14T22:13:50.000Z (in 30s), 0 active, 4 ejections\n"
             "store: ready, 2 consumers, 3 keys, read 2023-11-14T22:13:20.000Z (0s ago)\n"
             "credential orders shared_secret: next value 2023-11-15T00:13:20.000Z (in 2h 0m)\n"
+            "certificate listeners[0].tls.certificates[0] CN=api?: until 2023-11-16T22:13:20.000Z (in 2d 0h)\n"
+            "certificate ca.client CN=old: EXPIRED 2023-11-14T21:13:20.000Z (1h 0m ago)\n"
             "INSECURE origins.old until 2023-11-15T22:13:20.000Z (in 1d 0h): until moved\n"
             "INSECURE origins.older EXPIRED 2023-11-14T21:13:20.000Z (1h 0m ago): forgotten\n");
 }

@@ -3,7 +3,6 @@
 #include <openssl/err.h>
 
 #include "base/strings.h"
-#include "platform/socket_network.h"
 #include "tls/test_support.h"
 
 namespace postern::tls {
@@ -266,7 +265,12 @@ TEST_F(ClientContextTest, protocols_by_alpn) {
 class AgainstRawServer : public ClientContextTest {
  protected:
   void begin(const ClientOptions& options, std::shared_ptr<SessionSlot> slot = nullptr) {
-    auto [near, far] = make_memory_pair(world.loop);
+    begin_over(make_memory_pair(world.loop), options, std::move(slot));
+  }
+  void begin_over(std::pair<std::unique_ptr<Stream>, std::unique_ptr<Stream>> streams, const ClientOptions& options,
+                  std::shared_ptr<SessionSlot> slot = nullptr) {
+    auto [near, far] = std::move(streams);
+    tasks.reset();
     result.reset();
     client = ClientContext::connect(make_client(options), world.loop, world.pool, std::move(near), std::move(slot));
     raw.emplace(world, std::move(far), TLS_server_method());
@@ -430,40 +434,37 @@ TEST_F(AgainstRawServer, client_certificates_in_every_state) {
 
 // On the kernel's sockets, which keep what came before a reset.
 TEST_F(AgainstRawServer, a_write_that_fails_looks_for_the_alert_first) {
-  SocketNetwork network;
-  Door door;
-  door.acceptor = std::move(*network.listen(world.loop, parse_socket_address("127.0.0.1:0").value(), door));
-  std::unique_ptr<Stream> near;
-  TaskSet connecting(world.errors);
-  connecting.spawn(connect_to(network, world.loop, door.acceptor->local_address(), near));
-  const auto until = [&](const auto& condition) {
-    bool met = condition();
-    for (int turn = 0; turn < 1'000'000 && !met; ++turn) {
-      world.loop.run_ready();
-      met = condition();
-    }
-    return met;
-  };
-  ASSERT_TRUE(until([&] { return near && !door.waiting.empty(); }));
-  client =
-      ClientContext::connect(make_client(expecting("a.example")), world.loop, world.pool, std::move(near), nullptr);
-  raw.emplace(world, std::move(door.waiting[0]), TLS_server_method());
-  raw->use(test_site({"a.example"}));
+  begin_over(make_socket_pair(world), expecting("a.example"));
   SSL_CTX_set_verify(raw->context(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
-  tasks.emplace(world.errors);
-  tasks->spawn(shake(*client, world.loop.now() + 10s, result));
   SSL_set_accept_state(raw->ssl());
-  ASSERT_TRUE(until([&] {
+  ASSERT_TRUE(until(world.loop, [&] {
     raw->step();
     raw->feed();
     return ERR_peek_error() != 0;
   }));
   ERR_clear_error();
-  ASSERT_TRUE(until([&] { return result.has_value(); }));
+  ASSERT_TRUE(until(world.loop, [&] { return result.has_value(); }));
   ASSERT_EQ(outcome(result), "");
   raw.reset();
-  ASSERT_TRUE(until([&] { return put(*client, "request").status == IoStatus::error; }));
+  ASSERT_TRUE(until(world.loop, [&] { return put(*client, "request").status == IoStatus::error; }));
   EXPECT_EQ(client->failure(), "alert: certificate required");
+}
+
+// SSL_renegotiate() of a server sends a HelloRequest.
+TEST_F(AgainstRawServer, an_origin_cannot_renegotiate) {
+  ClientOptions options = expecting("a.example");
+  options.max_version = ProtocolVersion::tls_1_2;
+  begin(options);
+  ASSERT_TRUE(raw->shake(false));
+  settle(world.loop);
+  ASSERT_EQ(outcome(result), "");
+  SSL_renegotiate(raw->ssl());
+  raw->step();
+  settle(world.loop);
+  EXPECT_EQ(get(*client), "");
+  EXPECT_EQ(raw->read(), "");
+  EXPECT_EQ(ERR_GET_REASON(ERR_peek_error()), SSL_R_NO_RENEGOTIATION);
+  ERR_clear_error();
 }
 
 }  // namespace

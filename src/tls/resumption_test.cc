@@ -208,6 +208,7 @@ TEST_P(Resumption, who_presented_a_certificate_gets_no_ticket) {
     EXPECT_FALSE(resumed(listener, origin));
     EXPECT_EQ(ends->server->info().client_certificate, ClientCertificate::presented);
     EXPECT_EQ(ends->server->info().peer.size(), 1u);
+    EXPECT_FALSE(GetParam() == ProtocolVersion::tls_1_3 && slot->session);
   }
   const auto without = make_client(expected());
   slot = std::make_shared<SessionSlot>();

@@ -248,6 +248,28 @@ TEST_F(ServerContextTest, what_is_no_client_hello_ends_the_handshake) {
   }
 }
 
+TEST_F(ServerContextTest, a_handshake_is_bounded) {
+  const auto context = make_server(three_sites());
+  std::string message("\x16\x03\x01\x00\x00\x01\x01\x86\xa0", 9);  // a ClientHello of 100,000 bytes
+  message += std::string(100'000, 'a');
+  std::string result;
+  EXPECT_EQ(answer(context, in_records_of(message, 1).substr(0, 590'000), result), "");
+  EXPECT_EQ(result, "the peer sent too much for a handshake");
+
+  // And its messages.
+  ServerOptions options = serving(test_site({"a.example"}));
+  options.client_certificate_hosts = {""};
+  for (const int count : {1'200, 2'000}) {
+    std::vector<std::string> names;
+    for (int i = 0; i < count; ++i) names.push_back("fills-a-certificate-" + std::to_string(i) + ".client.example");
+    ClientOptions presenting = expecting("a.example");
+    presenting.certificate = test_site(names).certified();
+    Ends ends(world);
+    EXPECT_EQ(ends.connect(make_server(options), make_client(presenting)), count == 1'200);
+    EXPECT_EQ(ends.server_outcome(), count == 1'200 ? "" : "the client sent too large a message");
+  }
+}
+
 TEST_F(ServerContextTest, a_client_that_hangs_up_or_dawdles) {
   for (const int how : {0, 1, 2, 3}) {
     auto [near, far] = make_memory_pair(world.loop);

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <utility>
 
+#include "platform/socket_network.h"
 #include "platform/test_support.h"
 #include "tls/client_context.h"
 #include "tls/server_context.h"
@@ -32,10 +33,33 @@ inline Task<void> shake(TlsStream& stream, MonoTime deadline, std::optional<Resu
   result = co_await stream.handshake(deadline);
 }
 
+// Turns until it is true; on sockets the other side's packets take a moment.
+template <typename Condition>
+bool until(Loop& loop, const Condition& condition) {
+  bool met = condition();  // asked once per turn: asking may change things
+  for (int turn = 0; turn < 1'000'000 && !met; ++turn) {
+    loop.run_ready();
+    met = condition();
+  }
+  return met;
+}
+
 inline Task<void> connect_to(Network& network, Loop& loop, SocketAddress address, std::unique_ptr<Stream>& out) {
   auto stream = co_await network.connect(loop, address, loop.now() + 10s);
   EXPECT_TRUE(stream);
   if (stream) out = std::move(*stream);
+}
+
+// Two ends of a connection of the kernel's, which is edge-triggered and keeps what came before a reset.
+inline std::pair<std::unique_ptr<Stream>, std::unique_ptr<Stream>> make_socket_pair(World& world) {
+  SocketNetwork network;
+  Door door;
+  door.acceptor = std::move(*network.listen(world.loop, parse_socket_address("127.0.0.1:0").value(), door));
+  std::unique_ptr<Stream> near;
+  TaskSet tasks(world.errors);
+  tasks.spawn(connect_to(network, world.loop, door.acceptor->local_address(), near));
+  EXPECT_TRUE(until(world.loop, [&] { return near && !door.waiting.empty(); }));
+  return {std::move(near), std::move(door.waiting[0])};
 }
 
 // "" if it went well, "pending", or the error's detail.
@@ -52,7 +76,13 @@ class Ends {
   // Makes both ends; the handshakes begin.
   void begin(std::shared_ptr<const ServerContext> server_context, std::shared_ptr<const ClientContext> client_context,
              std::shared_ptr<SessionSlot> slot = nullptr, MemoryOptions options = {}) {
-    auto [near, far] = make_memory_pair(world_.loop, options);
+    begin_over(make_memory_pair(world_.loop, options), std::move(server_context), std::move(client_context),
+               std::move(slot));
+  }
+  void begin_over(std::pair<std::unique_ptr<Stream>, std::unique_ptr<Stream>> streams,
+                  std::shared_ptr<const ServerContext> server_context,
+                  std::shared_ptr<const ClientContext> client_context, std::shared_ptr<SessionSlot> slot = nullptr) {
+    auto [near, far] = std::move(streams);
     server = ServerContext::accept(std::move(server_context), world_.loop, world_.pool, std::move(near), {});
     client =
         ClientContext::connect(std::move(client_context), world_.loop, world_.pool, std::move(far), std::move(slot));

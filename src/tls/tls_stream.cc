@@ -16,9 +16,9 @@ constexpr std::size_t kRecord = 16 * 1024;  // the most plaintext in one record 
 constexpr std::size_t kBatch = 64 * 1024;   // plaintext per try_write()
 // A peer that does not read can make us answer (KeyUpdate, alerts); beyond this it is hostile.
 constexpr std::size_t kMaxUnsent = 128 * 1024;
-// Bytes without a byte of data in them. During the handshake: a ClientHello and a certificate chain of the largest size
-// in records of one byte. After it: tickets, KeyUpdates and padding.
-constexpr std::size_t kMaxHandshakeBytes = 1024 * 1024;
+// Bytes without a byte of data in them. During the handshake: a certificate chain of the largest size, cut small, or a
+// ClientHello in records of one byte. After it: tickets, KeyUpdates and padding.
+constexpr std::size_t kMaxHandshakeBytes = 256 * 1024;
 constexpr std::size_t kMaxQuietBytes = 128 * 1024;
 constexpr unsigned kMaxMessages = 32;
 constexpr int kMaxReads = 16;  // records per try_read()

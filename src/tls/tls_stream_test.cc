@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <random>
 
-#include "platform/socket_network.h"
 #include "tls/test_support.h"
 
 namespace postern::tls {
@@ -432,34 +431,10 @@ TEST_F(TlsStreamTest, either_end_may_be_destroyed_in_every_state_of_a_handshake)
 }
 
 // The kernel's streams are edge-triggered: whoever misses one event waits for ever.
-TEST(TlsOverSockets, what_is_written_arrives) {
-  SystemClock clock;
-  Loop loop(clock);
-  BufferPool pool;
-  CountExceptions errors;
-  SocketNetwork network;
-  const SocketAddress address = parse_socket_address("127.0.0.1:0").value();
-  Door door;
-  door.acceptor = std::move(*network.listen(loop, address, door));
-  std::unique_ptr<Stream> near;
-  std::optional<Result<void>> server_result;
-  std::optional<Result<void>> client_result;
-  std::unique_ptr<TlsStream> server;
-  std::unique_ptr<TlsStream> client;
-  TaskSet tasks(errors);
-  const auto until = [&](const auto& condition) {
-    for (int turn = 0; turn < 1'000'000 && !condition(); ++turn) loop.run_ready();
-    return condition();
-  };
-  tasks.spawn(connect_to(network, loop, door.acceptor->local_address(), near));
-  ASSERT_TRUE(until([&] { return near && !door.waiting.empty(); }));
-  server =
-      ServerContext::accept(make_server(serving(test_site({"a.example"}))), loop, pool, std::move(door.waiting[0]), {});
-  client = ClientContext::connect(make_client(expecting("a.example")), loop, pool, std::move(near), nullptr);
-  tasks.spawn(shake(*server, loop.now() + 10s, server_result));
-  tasks.spawn(shake(*client, loop.now() + 10s, client_result));
-  ASSERT_TRUE(until([&] { return server_result && client_result; }));
-  ASSERT_EQ(outcome(server_result) + outcome(client_result), "");
+TEST_F(TlsStreamTest, over_sockets_what_is_written_arrives) {
+  ends.begin_over(make_socket_pair(world), server_context(), client_context());
+  ASSERT_TRUE(until(world.loop, [&] { return ends.server_result && ends.client_result; }));
+  ASSERT_EQ(ends.server_outcome() + ends.client_outcome(), "");
   const std::string up = noise(20'000'000);
   const std::string down = noise(10'000'000, 2);
   bool up_done = false;
@@ -468,18 +443,31 @@ TEST(TlsOverSockets, what_is_written_arrives) {
   std::string down_got;
   IoResult up_end;
   IoResult down_end;
-  tasks.spawn(write_all(*client, up, 100'000, up_done));
-  tasks.spawn(write_all(*server, down, 1'000'000, down_done));
-  for (int i = 0; i < 100; ++i) loop.run_ready();  // both block first
-  tasks.spawn(read_all(*server, up_got, up_end));
-  tasks.spawn(read_all(*client, down_got, down_end));
-  ASSERT_TRUE(until([&] { return up_done && down_done; }));
-  client->shutdown_write();
-  server->shutdown_write();
-  ASSERT_TRUE(until([&] { return up_end.status == IoStatus::eof && down_end.status == IoStatus::eof; }));
+  TaskSet tasks(world.errors);
+  tasks.spawn(write_all(*ends.client, up, 100'000, up_done));
+  tasks.spawn(write_all(*ends.server, down, 1'000'000, down_done));
+  for (int i = 0; i < 100; ++i) world.loop.run_ready();  // both block first
+  tasks.spawn(read_all(*ends.server, up_got, up_end));
+  tasks.spawn(read_all(*ends.client, down_got, down_end));
+  ASSERT_TRUE(until(world.loop, [&] { return up_done && down_done; }));
+  ends.client->shutdown_write();
+  ends.server->shutdown_write();
+  ASSERT_TRUE(until(world.loop, [&] { return up_end.status == IoStatus::eof && down_end.status == IoStatus::eof; }));
   EXPECT_TRUE(up == up_got);
   EXPECT_TRUE(down == down_got);
-  EXPECT_EQ(pool.in_use(), 0u);
+}
+
+TEST_F(TlsStreamTest, over_sockets_a_reset_says_no_close_notify_first) {
+  for (const bool reset : {false, true}) {
+    Ends pair(world);
+    pair.begin_over(make_socket_pair(world), server_context(), client_context());
+    ASSERT_TRUE(until(world.loop, [&] { return pair.server_result && pair.client_result; }));
+    if (reset) pair.server->reset_on_close();
+    pair.server.reset();
+    IoResult end;
+    ASSERT_TRUE(until(world.loop, [&] { return get(*pair.client, &end), end.status != IoStatus::would_block; }));
+    EXPECT_EQ(end.status, reset ? IoStatus::error : IoStatus::eof);
+  }
 }
 
 // A server end that has shaken hands with a raw client.
@@ -542,6 +530,20 @@ TEST_F(AgainstRaw, a_flood_of_key_updates_ends_it) {
     EXPECT_EQ(end.error, EPROTO);
     EXPECT_EQ(server->failure(), "too many messages without data");
   }
+}
+
+TEST_F(AgainstRaw, padding_without_data_ends_it) {
+  open();
+  SSL_set_block_padding(raw->ssl(), 16'384);
+  IoResult end;
+  for (int i = 0; i < 12; ++i) {
+    SSL_key_update(raw->ssl(), SSL_KEY_UPDATE_NOT_REQUESTED);
+    raw->step();
+    settle(world.loop);
+    EXPECT_EQ(get(*server, &end), "");
+    EXPECT_EQ(end.status, i < 7 ? IoStatus::would_block : IoStatus::error) << i;
+  }
+  EXPECT_EQ(end.error, EPROTO);
 }
 
 TEST_F(AgainstRaw, answers_that_nobody_reads_are_bounded) {

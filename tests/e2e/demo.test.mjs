@@ -1,6 +1,6 @@
 // The demonstration: ./dev run --once as a newcomer types it, and `postern demo` when something is in its way.
 import assert from 'node:assert/strict';
-import { readdirSync, writeFileSync } from 'node:fs';
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import { test } from 'node:test';
@@ -8,6 +8,7 @@ import { binary, postern, root } from './lib/gateway.mjs';
 import { freePort, onCleanup, temporaryDirectory } from './lib/cleanup.mjs';
 import { Process, run } from './lib/process.mjs';
 import { startNode } from './lib/real_origins.mjs';
+import { startTlsNode } from './lib/tls_origins.mjs';
 import { until, within } from './lib/wait.mjs';
 
 // Everything that the demonstration leaves in its own TMPDIR.
@@ -25,7 +26,10 @@ test('./dev run --once: every check passes and nothing is left behind', async ()
       assert.match(result.stdout, new RegExp(`ok +${backend} +${what} +${status}`));
     }
   }
-  assert.match(result.stdout, /16 passed, 0 failed/);
+  for (const [what, came] of [['through the gateway, with an API key', 200], ['around the gateway', 'handshake refused'], ['around it, with a certificate of somebody', 400], ['around it, with that for another origin', 403]]) {
+    assert.match(result.stdout, new RegExp(`ok +mtls +${what} +${came}`));
+  }
+  assert.match(result.stdout, /22 passed, 0 failed/);
   assert.deepEqual(result.left, []);
 });
 
@@ -37,6 +41,23 @@ test('a backend that lets everybody in is not called locked', async () => {
   assert.equal(result.code, 4, result.text);
   assert.match(result.stdout, /FAILED +open +around the gateway +200, expected 401/);
   assert.match(result.stdout, /ok +demo +around the gateway +401/);
+});
+
+test('nor one that serves whoever comes over TLS', async () => {
+  const state = temporaryDirectory();
+  const files = path.join(state, 'origin');
+  for (const args of [['init'], ['issue-origin', 'open', '--ip', '127.0.0.1', '--out', files]]) {
+    const { code, stderr } = await postern(['ca', ...args, '--directory', path.join(state, 'ca')]);
+    assert.equal(code, 0, stderr);
+  }
+  const open = await startTlsNode({ certificate: { tls: { cert: readFileSync(path.join(files, 'open.pem')), key: readFileSync(path.join(files, 'open.key')) } } });
+  const result = await demo(['--once', '--backend', `open=${open.url}`, '--state-directory', state]);
+  assert.equal(result.code, 4, result.text);
+  assert.match(result.stdout, /ok +open +through the gateway, with an API key +200/);
+  assert.match(result.stdout, /FAILED +open +around the gateway +200, expected a refusal/);
+  const { stdout } = await demo(['--once', '--json', '--backend', `open=${open.url}`, '--state-directory', state]);
+  const check = JSON.parse(stdout).checks.find(({ backend, check: what }) => backend === 'open' && what === 'around the gateway');
+  assert.deepEqual(check, { backend: 'open', check: 'around the gateway', passed: false, expected: 'refused', status: 200 });
 });
 
 test('--once --json is one line for machines', async () => {
@@ -83,6 +104,13 @@ test('what is in its way is said', async (t) => {
   await t.test('a backend without its secret', async () => {
     assert.equal((await demo(['--once', '--backend', 'x=http://127.0.0.1:1'])).code, 2);
     assert.equal((await demo(['--once', '--backend', 'x', '--backend-secret', '/x'])).code, 2);
+    assert.equal((await demo(['--once', '--backend', 'x=http://127.0.0.1:1', '--backend', 'y=http://127.0.0.1:1', '--backend-secret', '/x'])).code, 2);
+    assert.equal((await demo(['--once', '--backend', 'x=https://127.0.0.1:1', '--state-directory', '/x', '--backend-secret', '/x'])).code, 2);
+  });
+  await t.test('a backend that knows authorities, without them', async () => {
+    const result = await demo(['--once', '--backend', 'x=https://127.0.0.1:1']);
+    assert.equal(result.code, 2);
+    assert.match(result.stderr, /--state-directory/);
   });
   await t.test('a secret file that is not there', async () => {
     const result = await demo(['--once', '--backend', 'x=http://127.0.0.1:1', '--backend-secret', '/nonexistent/secret']);

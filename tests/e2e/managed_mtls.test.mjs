@@ -100,7 +100,7 @@ test('through the gateway 200, directly not even a handshake', async (t) => {
       }
       const curl = await run('curl', ['-sSk', `https://127.0.0.1:${port}/`]);
       assert.equal(curl.stdout, '');
-      assert.ok([35, 56].includes(curl.code), `${curl.code} ${curl.stderr}`);
+      assert.notEqual(curl.code, 0, curl.stderr);
     });
   }
 });

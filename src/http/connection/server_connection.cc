@@ -158,9 +158,11 @@ void ServerConnection::start(const ResponseHead& head) {
   h1::begin_response_head(out, head.status, head.reason);
   h1::write_fields(out, head.headers);
   const bool bodiless = head_request_ || head.status < 200 || head.status == 204 || head.status == 304;
-  const bool announce = framing == Framing::length || head.announces_length;
+  // HTTP/2 ends a response with its head without saying a length; here the client would wait for more.
+  const bool empty = framing == Framing::none && !bodiless && !head.announces_length;
+  const bool announce = framing == Framing::length || head.announces_length || empty;
   if (announce && head.status != 204 && head.status >= 200) {
-    h1::write_content_length(out, head.content_length);
+    h1::write_content_length(out, empty ? 0 : head.content_length);
   } else if (framing == Framing::chunked && head.status >= 200 && head.status != 204 && head.status != 304) {
     out.append("Transfer-Encoding: chunked\r\n");
   }

@@ -26,6 +26,7 @@ struct Server final : World, ServerConnection::Owner, RequestHandler {
   std::string answer;         // "": "METHOD target body" of the request
   std::size_t announced = 0;  // instead of the answer's size
   bool interim = false;
+  bool answers_nothing = false;  // a head alone
   Duration thinks_for{0};
   AfterResponse after = AfterResponse::keep_alive;
 
@@ -89,6 +90,7 @@ struct Server final : World, ServerConnection::Owner, RequestHandler {
   }
 
   Task<AfterResponse> respond(Downstream& client, int code, std::string text) {
+    if (answers_nothing) text.clear();
     ResponseHead head;
     head.status = code;
     head.framing = framing;
@@ -476,6 +478,19 @@ TEST(ServerConnection, ALengthIsAnnouncedWithoutABody) {
     std::string outcome;
     world.tasks.spawn(store(connection.finish({}), outcome));
     EXPECT_NE(world.far.receive().find("Content-Length: 7\r\n\r\n"), std::string::npos);
+  }
+}
+
+TEST(ServerConnection, AResponseThatEndedWithItsHeadHasNoLength) {
+  for (const bool head_request : {false, true}) {
+    Server server;
+    server.framing = Framing::none;
+    server.answers_nothing = true;
+    server.start();
+    server.far.send(head_request ? "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n" : get("/"));
+    EXPECT_EQ(server.far.receive(),
+              head_request ? "HTTP/1.1 200 OK\r\n\r\n" : "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    EXPECT_TRUE(server.far.open());
   }
 }
 

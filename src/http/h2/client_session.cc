@@ -19,6 +19,7 @@ constexpr std::uint32_t kLastStreamId = 0x7fffff00;
 
 constexpr Failure kClosed = {Code::origin_closed, Side::origin, Retry::if_reused};
 constexpr Failure kSilent = {Code::origin_timeout, Side::origin, Retry::never, "no answer to a PING"};
+constexpr Failure kDripping = {Code::origin_timeout, Side::origin, Retry::never, "a header block does not end"};
 constexpr Failure kMalformed = {Code::origin_malformed, Side::origin, Retry::never, "the origin breaks HTTP/2"};
 
 }  // namespace
@@ -99,8 +100,8 @@ class ClientSession::Impl final : public Session, ClientStream::Owner {
   bool going_ = false;                  // GOAWAY has come
   bool draining_ = false;
   bool over_ = false;
-  bool silent_ = false;    // and that is why
-  bool was_full_ = false;  // somebody may wait for a place
+  const Failure* late_ = nullptr;  // what took too long, if that is why
+  bool was_full_ = false;          // somebody may wait for a place
   std::size_t streams_ = 0;
   std::uint64_t exchanges_ = 0;
   IntrusiveList<ClientStream> all_;  // that still know this session
@@ -123,7 +124,7 @@ void ClientSession::Impl::start() {
 Task<void> ClientSession::Impl::run() {
   co_await read();
   over_ = true;
-  lose_streams(silent_ ? kSilent : peer_at_fault() ? kMalformed : kClosed);
+  lose_streams(late_ ? *late_ : peer_at_fault() ? kMalformed : kClosed);
   ready_gate_.notify();
   tell();
   co_await close_in_order();
@@ -232,11 +233,11 @@ void ClientSession::Impl::on_deadline() {
   static constexpr std::array<std::uint8_t, 8> kPing = {'a', 'l', 'i', 'v', 'e'};
   const MonoTime now = loop().now();
   if (block_since() != MonoTime::max() && now >= block_since() + timeouts_.idle) {
-    silent_ = true;
+    late_ = &kDripping;
     terminate(NGHTTP2_ENHANCE_YOUR_CALM);
   } else if (ping_at_ != MonoTime::max()) {
     if (now < ping_at_ + kPongWithin) return;
-    silent_ = true;
+    late_ = &kSilent;
     give_up();
   } else if (streams_ != 0 && now >= std::max(busy_since_, last_received()) + kSilence) {
     ping_at_ = now;

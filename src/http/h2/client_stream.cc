@@ -29,6 +29,8 @@ ClientStream::~ClientStream() {
   if (!submitted_) owner_.on_given_up();
   // What was received and not read must not be missing from the connection's window.
   discard_input();
+  // An end that was written goes out if it can at once; nobody is left to wait for it.
+  if (tunnel_ && is_open() && !raw().resets()) session()->push();
   if (!is_open()) return;
   session()->forget_stream(id());
   session()->reset(id(), NGHTTP2_CANCEL);

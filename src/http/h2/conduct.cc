@@ -15,13 +15,14 @@ constexpr std::uint32_t kReset = 10;
 constexpr std::uint32_t kForcedReset = 20;  // costs us a frame, too, and no honest peer does it
 constexpr std::uint32_t kRefused = 5;       // it did not know that we are full
 constexpr std::uint32_t kOpened = 1;        // a stream that neither completes nor is reset pays at least this
-constexpr std::uint32_t kCompleted = 3;     // earned
+constexpr std::uint32_t kCompleted = 5;     // earned
 constexpr std::uint32_t kSettings = 50;     // one at the beginning is usual, one more is rare
 constexpr std::uint32_t kPing = 10;
 constexpr std::uint32_t kPriority = 2;
 constexpr std::uint32_t kEmptyData = 5;
 constexpr std::uint32_t kWindowUpdate = 4;  // beyond those that were earned
 constexpr std::uint32_t kContinuation = 5;
+constexpr std::uint32_t kMaxContinuations = 8;  // of one block, whatever the budget
 constexpr std::uint32_t kGoaway = 50;
 constexpr std::uint32_t kUnknown = 5;  // browsers send a few on purpose
 constexpr std::uint32_t kOversizedHead = 20;
@@ -87,10 +88,16 @@ void Conduct::on_frame(std::size_t length, FrameType type, std::uint8_t flags) n
       ++data_seen_;
       if (length == 0 && (flags & kEndStream) == 0) charge(kEmptyData);
       break;
-    case FrameType::continuation: charge(kContinuation); [[fallthrough]];
+    case FrameType::continuation:
+      charge(kContinuation);
+      if (++continuations_ > kMaxContinuations) over_ = true;
+      block_open_ = (flags & kEndHeaders) == 0;
+      block_bytes_left_ = length != 0;
+      break;
     case FrameType::push_promise:
     case FrameType::headers:
       if (type == FrameType::headers) ++heads_seen_;
+      continuations_ = 0;
       if (type == FrameType::push_promise) pushed_ = true;
       block_open_ = (flags & kEndHeaders) == 0;
       block_bytes_left_ = length != 0;

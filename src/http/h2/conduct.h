@@ -79,6 +79,7 @@ class Conduct {
   bool block_open_ = false;        // END_HEADERS has not come
   bool block_bytes_left_ = false;  // inside of the last frame of a block
   std::uint32_t window_updates_earned_;
+  std::uint32_t continuations_ = 0;  // of the present block
   std::uint64_t frames_ = 0;
   std::uint64_t data_seen_ = 0;
   std::uint64_t data_taken_ = 0;

@@ -263,6 +263,11 @@ void HttpStream::fail(const Failure& why) noexcept {
   if (raw_) raw_->notify();
 }
 
+Task<Result<void>> HttpStream::flush_raw() {
+  if (!raw_ || raw_->resets() || !wants_end_) return Result<void>();
+  return flush_parked();
+}
+
 RawStream& HttpStream::raw() {
   if (!raw_) raw_ = std::make_unique<RawStream>(*this);
   return *raw_;

@@ -120,7 +120,8 @@ class HttpStream : public BodySource, public ListNode {
 
   // The stream as a byte stream, for what begins after a 101. Made when it is first asked for.
   [[nodiscard]] RawStream& raw();
-  [[nodiscard]] bool is_raw() const noexcept { return raw_ != nullptr; }
+  // What was written to it goes out, and its end if there was one, unless it is to be reset.
+  [[nodiscard]] Task<Result<void>> flush_raw();
 
   [[nodiscard]] Gate& in_gate() noexcept { return in_gate_; }
   [[nodiscard]] Gate& out_gate() noexcept { return out_gate_; }

@@ -54,7 +54,7 @@ void RawStream::shutdown_write() noexcept {
   if (stream_.failure_ || stream_.wants_end_) return;
   stream_.wants_end_ = true;
   stream_.resume_data();
-  stream_.session_->push_later();
+  stream_.session_->push();
 }
 
 void RawStream::on_sent(std::size_t bytes) noexcept {

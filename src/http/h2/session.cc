@@ -24,7 +24,9 @@ constexpr std::size_t kMaxDiscarded = 256 * 1024;
 // Bounds inside of the library, behind those of Conduct.
 constexpr std::size_t kMaxOutboundAcks = 200;
 constexpr std::size_t kMaxSettings = 32;
-constexpr std::size_t kMaxContinuations = 8;
+// The library counts the calls in which the header of such a frame has not come to its end, at most nine for each:
+// those that a block may have (conduct.cc), however they are cut.
+constexpr std::size_t kMaxContinuations = 90;
 constexpr std::size_t kMaxQueued = 4000;  // frames that wait for the transport
 constexpr std::size_t kMaxSentHead = 1024 * 1024;
 

@@ -82,9 +82,6 @@ struct Client final : World, ClientSession::Owner {
   int changes = 0;
   std::unique_ptr<ClientSession> session;
 
- private:
-  void on_session_changed(ClientSession&) override { ++changes; }
-
   static Task<void> send(Exchanging& exchange) {
     const bool has_body = exchange.request.framing != Framing::none;
     Result<void> sent;
@@ -116,5 +113,8 @@ struct Client final : World, ClientSession::Owner {
     }
     if (exchange.reads_body) co_await collect(exchange.upstream->body(), exchange.body, loop);
   }
+
+ private:
+  void on_session_changed(ClientSession& /*session*/) override { ++changes; }
 };
 }  // namespace postern::http::h2
