@@ -12,6 +12,8 @@
 namespace postern::gateway {
 namespace {
 
+constexpr std::size_t kMaxKeptBody = 64 * 1024;
+
 // NTLM and Negotiate log the connection in, not the request (RFC 4559 6): the next client must not be on it.
 bool authenticates_connection(const http::RequestHead& request) noexcept {
   const std::string_view credentials = request.headers.value(http::HeaderName::authorization);
@@ -64,17 +66,17 @@ Task<Result<void>> OriginExchange::request() {
     if (outcome) co_return outcome;
     // A pooled connection that was already dead says nothing about the origin. Anything else does, whatever connection
     // it came on.
-    const bool was_dead = lease_ && lease_.reused() && outcome.error().retry() == Retry::if_reused;
-    if (outcome.error().side() == Side::origin && !was_dead) judge(origins::Outcome::failure);
+    const bool reused = lease_ && lease_.reused();
+    const bool was_dead = reused && outcome.error().retry() == Retry::if_reused;
+    const bool was_refused = reused && outcome.error().retry() == Retry::yes;
+    if (outcome.error().side() == Side::origin && !was_dead && !was_refused) judge(origins::Outcome::failure);
     over_ = !may_retry(outcome.error());
     uploads_.cancel_all();
     lease_.close();
-    // The attempt on a dead connection is free, but the next one must not meet another.
-    if (was_dead) {
-      fresh_connection = true;
-    } else {
-      over_ = over_ || !origin.state->budget().take();
-    }
+    // The attempt on a dead connection is free, but the next one must not meet another. So is one that the origin says
+    // it did not look at: it goes away or has no room, and that is no load.
+    if (was_dead) fresh_connection = true;
+    if (!was_dead && !was_refused) over_ = over_ || !origin.state->budget().take();
     if (over_) co_return outcome;
     context_.metrics.add(origin_.plan->metrics.retries);
   }
@@ -88,11 +90,11 @@ void OriginExchange::count_attempt(const Result<void>& outcome) {
   if (outcome) context_.metrics.observe(metrics.duration, context_.loop.now() - attempt_started_);
 }
 
-// Safe: no byte of the request can have arrived; or the method is idempotent, no answer was begun, and the body (if
-// any) is still whole on our side (RFC 9110 9.2.2).
+// Safe: the origin has not looked at the request; or the method is idempotent and no answer was begun (RFC 9110 9.2.2).
+// Possible: the body, if any, is still whole on our side.
 bool OriginExchange::may_retry(const Error& error) const noexcept {
   const std::uint32_t limit = origin_.origin->config.retries.attempts + (lease_ && lease_.reused() ? 1u : 0u);
-  if (facts_.attempts >= limit || body_taken_ || stop_error_) return false;
+  if (facts_.attempts >= limit || (body_taken_ && !keeping_body_) || stop_error_) return false;
   if (error.retry() == Retry::yes) return true;
   return error.retry() == Retry::if_reused && is_idempotent(exchange_.request.method);
 }
@@ -236,6 +238,11 @@ Task<void> OriginExchange::upload_body() {
       stop(Error(Code::origin_timeout, Side::origin));
     }
   };
+  if (body_taken_) {
+    const Result<void> again = co_await writer.write(kept_body_, http::End::more);
+    if (!again) co_return judge_write(again);
+    if (body_whole_) co_return judge_write(co_await writer.finish(request_trailers_));
+  }
   for (;;) {
     Result<http::BodyPiece> piece = body.poll();
     if (!piece) co_return stop(std::move(piece.error()));
@@ -250,6 +257,8 @@ Task<void> OriginExchange::upload_body() {
     if (body.received() > exchange_.body_limit) {
       co_return stop(Error(over_limit_, Side::client));
     }
+    body_whole_ = piece->last || piece->kind == http::BodyPiece::Kind::end;
+    keep(piece->bytes);
     if (piece->kind == http::BodyPiece::Kind::end) {
       for (const http::Field& field : body.trailers()) request_trailers_.append(field.name, field.value, field.id);
       strip_trailers(context_, reserved_, route_, *origin_.origin, request_trailers_);
@@ -261,6 +270,16 @@ Task<void> OriginExchange::upload_body() {
     if (!written || piece->last) co_return judge_write(written);
     budget.step(piece->bytes.size());
     if (budget.spent()) co_await context_.loop.yield();
+  }
+}
+
+void OriginExchange::keep(std::string_view bytes) {
+  keeping_body_ =
+      keeping_body_ && lease_->version() == http::Version::http_2 && kept_body_.size() + bytes.size() <= kMaxKeptBody;
+  if (keeping_body_) {
+    kept_body_ += bytes;
+  } else {
+    kept_body_ = std::string();
   }
 }
 

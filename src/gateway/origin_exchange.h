@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "gateway/loop_context.h"
@@ -84,6 +85,7 @@ class OriginExchange final : public ListNode {
   [[nodiscard]] bool may_retry(const Error& error) const noexcept;
   [[nodiscard]] Task<void> upload();
   [[nodiscard]] Task<void> upload_body();
+  void keep(std::string_view bytes);
   [[nodiscard]] Task<Result<void>> relay_body();
   [[nodiscard]] Task<Result<void>> splice();
   void judge(origins::Outcome outcome);
@@ -112,8 +114,13 @@ class OriginExchange final : public ListNode {
   // answer what has not arrived, and each wait of the upload has a limit of its own.
   MonoTime head_deadline_ = MonoTime::max();
   bool attempting_ = false;
-  bool continued_ = false;      // the client was told to send its body
-  bool body_taken_ = false;     // some of the request body left the client's connection
+  bool continued_ = false;   // the client was told to send its body
+  bool body_taken_ = false;  // some of the request body left the client's connection
+  bool body_whole_ = false;  // all of it did
+  // What was taken of it, while that is little: an origin that speaks HTTP/2 may say that it did not look at a request,
+  // and then it is sent again.
+  std::string kept_body_;
+  bool keeping_body_ = true;
   bool awaiting_head_ = false;  // in receive_head()
   bool over_ = false;           // failed: nothing is left to stop
   bool judged_ = false;

@@ -39,6 +39,7 @@ before(async () => {
     origins[`strict-nginx-${key}`] = { ...await startTlsNginx({ certificate, clients, protocols: openssl, extra: 'ssl_conf_command VerifyMode Require;' }), refuses: 'with an alert if there is none' };
     origins[`haproxy-${key}`] = { ...await startTlsHaproxy({ certificate, clients, versions: `ssl-min-ver ${openssl} ssl-max-ver ${openssl}` }), refuses: 'with an alert' };
     origins[`node-${key}`] = { ...await startTlsNode({ certificate, clients, ...node }), refuses: 'with an alert if there is none, else it closes' };
+    origins[`http2-node-${key}`] = { ...await startTlsNode({ certificate, clients, http2: true, ...node }), refuses: 'with an alert if there is none, else it closes' };
   }
   origins.open = await startTlsNginx({ certificate });
   const all = {};
@@ -78,6 +79,7 @@ test('through the gateway: with the right certificate 200, with any other one no
         if (good.includes(what)) {
           assert.equal(response.status, 200, response.text());
           assert.equal(record.origin_certificate, 'presented');
+          if (/http2/.test(name)) assert.equal(origins[name].requests.at(-1).version, '2.0');
           if (/nginx/.test(name)) assert.match(response.json().subject, /CN=gateway/);
           return;
         }

@@ -88,6 +88,24 @@ test('the swap of a link, as Kubernetes does', async () => {
   }
 });
 
+test('a file that is just being written is not taken for a broken one', async () => {
+  const first = listener();
+  const files = place(first, temporaryDirectory());
+  const gateway = await Gateway.start(serving(files));
+  const rejected = async () => (await gateway.metric('postern_config_reloads_total', { outcome: 'rejected' })) ?? 0;
+  for (let n = 0; n < 4; n++) {
+    const next = listener();
+    // The gateway has just looked, and does so every second: what it sees next is half of the file, and then the whole.
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    writeFileSync(files.certificate, next.chainPem.slice(0, next.chainPem.length / 2));
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    writeFileSync(files.certificate, next.chainPem);
+    writeFileSync(files.key, next.keyPem);
+    await untilShown(gateway, next);
+  }
+  assert.equal(await rejected(), 0);
+});
+
 // Each leaves in place what is not to be used; `mends` makes it the pair that is to come next.
 const encrypted = (key) => run('openssl', ['pkey', '-aes256', '-passout', 'pass:secret'], { input: key }).then(({ stdout }) => stdout);
 const spoilt = [

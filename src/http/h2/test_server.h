@@ -1,6 +1,7 @@
 // For tests: a server whose requests say in their path what is to happen.
 #pragma once
 
+#include "base/strings.h"
 #include "http/downstream.h"
 #include "http/h2/server_session.h"
 #include "http/h2/test_support.h"
@@ -132,7 +133,8 @@ class Service final : public RequestHandler {
   }
 
   [[nodiscard]] Task<AfterResponse> produce(Downstream& client, std::string_view target) {
-    std::size_t left = std::stoul(std::string(target.substr(target.rfind('/') + 1)));
+    const std::optional<std::uint64_t> wanted = parse_decimal(target.substr(target.rfind('/') + 1));
+    std::size_t left = std::min<std::size_t>(wanted.value_or(0), 10'000'000);
     ResponseHead head;
     head.status = 200;
     head.framing = target.starts_with("/bytes/") ? Framing::length : Framing::chunked;

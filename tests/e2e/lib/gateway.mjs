@@ -111,7 +111,8 @@ export class Gateway {
   }
   // Access log records so far.
   log() {
-    return this.process.stdout.split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line));
+    // The last line may be half of one.
+    return this.process.stdout.split('\n').slice(0, -1).filter((line) => line.startsWith('{')).map((line) => JSON.parse(line));
   }
   // The access log record of a request, as soon as it is written.
   logged(condition) {

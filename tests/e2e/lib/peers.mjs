@@ -28,13 +28,16 @@ export function testPki() {
   return shared;
 }
 
+// Node resets streams beyond this many MB in its own buffers; the default is 10.
+const maxSessionMemory = 1000;
+
 // ---- Node's http2 as a client -----------------------------------------------------------------------------------
 
 // A session to the gateway on `port`; secure: with TLS as api.test. Options are Node's.
 export async function connectHttp2(port, { secure = false, settings, ...options } = {}) {
   const authority = `${secure ? 'https' : 'http'}://api.test:${port}`;
   const client = http2.connect(authority, {
-    settings, ...options,
+    settings, maxSessionMemory, ...options,
     createConnection: () => (secure
       ? tls.connect({ port, host: '127.0.0.1', servername: 'api.test', ca: testPki().ca, ALPNProtocols: ['h2'], ...options.tls })
       : net.connect(port, '127.0.0.1')),
@@ -111,7 +114,7 @@ export class Http2Load {
 // http/1.1 if allowHTTP1). handler(request, response) is Node's compatibility API; onStream(stream, headers) its own.
 export async function startHttp2Origin({ secure = false, handler, onStream, allowHTTP1 = false, settings, path: socketPath, tls: tlsOptions = {} } = {}) {
   const { pair } = testPki();
-  const server = secure ? http2.createSecureServer({ ...pair.tls, allowHTTP1, settings, ...tlsOptions }) : http2.createServer({ settings });
+  const server = secure ? http2.createSecureServer({ ...pair.tls, allowHTTP1, settings, maxSessionMemory, ...tlsOptions }) : http2.createServer({ settings, maxSessionMemory });
   const origin = Object.assign(new EventEmitter(), { server, sessions: new Set(), connections: 0, requests: [] });
   server.on('session', (session) => {
     origin.connections++;
