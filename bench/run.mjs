@@ -6,6 +6,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { cases } from './lib/cases.mjs';
+import { makeCertificates } from './lib/certificates.mjs';
 import { contestants, makeKeys } from './lib/contestants.mjs';
 import { Bench } from './lib/measure.mjs';
 import { analysisHeading, caseReport, document, targetTable } from './lib/report.mjs';
@@ -88,8 +89,10 @@ class Runner {
   }
 
   participants(one) {
-    const list = this.everybody.filter((contestant) => (one.kind === 'reload' ? contestant.reload : one.variants || !contestant.variant));
-    return list.map(({ name, label, floor, logs }) => ({ name, label, floor, logs, cells: [] }));
+    const peers = one.peers ?? ['nginx', 'haproxy', 'relay'];
+    const list = this.everybody.filter(({ name, variant, reload }) =>
+      (one.kind !== 'reload' || reload) && (name === 'postern' || peers.includes(name) || (variant && one.variants)));
+    return list.map(({ name, label, floor, logs, note }) => ({ name, label, floor, logs, note, cells: [] }));
   }
 
   async check(one, rows) {
@@ -171,6 +174,7 @@ function keptAnalysis(file) {
 
 function describe(options, everybody) {
   const versions = everybody.map((one) => [one.label, one.version()]).filter(([, text]) => text).map(([label, text]) => `${label} ${text}`);
+  versions.push(execFileSync('openssl', ['version'], { encoding: 'utf8' }).split(' ').slice(0, 2).join(' '));
   const flags = process.argv.slice(2).filter((_, i, all) => !/^--(binary|relay|output)$/.test(all[i]) && !/^--(binary|relay|output)$/.test(all[i - 1] ?? '') && !/^--(binary|relay|output)=/.test(all[i]));
   let commit = '';
   try { commit = ` (commit ${execFileSync('git', ['-c', 'safe.directory=*', 'rev-parse', '--short', 'HEAD'], { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()})`; } catch { /* an archive */ }
@@ -184,7 +188,7 @@ async function main() {
   if (options.help) return process.stdout.write(usage);
   const known = contestants({ postern: options.binary, relay: options.relay });
   if (options.list) return process.stdout.write(`cases: ${cases.map((one) => one.id).join(' ')}\ncontestants: ${known.map((one) => one.name).join(' ')}\n`);
-  for (const tool of ['origin', 'hold', 'relay']) {
+  for (const tool of ['origin', 'h2_origin', 'hold', 'handshake', 'relay']) {
     if (!existsSync(path.join(options.tools, tool))) throw new Error(`${tool} is not built: ./dev bench builds it`);
   }
   const everybody = pick(known, 'name', options.contestants, 'contestant');
@@ -206,13 +210,14 @@ async function main() {
   const keys = makeKeys(1000);
   const keyFile = path.join(sandbox.directory, 'keys');
   writeFileSync(keyFile, `${keys.join('\n')}\n`, { mode: 0o600 });
-  const bench = new Bench({ sandbox, cores, tools: options.tools, keys, keyFile, secret: randomBytes(24).toString('base64url'), capacity, seconds: options.seconds });
-  await bench.startOrigin();
+  const bench = new Bench({ sandbox, cores, tools: options.tools, keys, keyFile, secret: randomBytes(24).toString('base64url'),
+    certificates: makeCertificates(path.join(sandbox.directory, 'certificates')), capacity, seconds: options.seconds });
 
   const runner = new Runner(options, everybody, bench);
   const results = [];
   for (const one of chosen) {
     note(`${one.title}`);
+    if (one.kind !== 'inprocess') await bench.startOrigin(one.origin ?? 'plain');
     const result = await runner.run(one);
     results.push(result);
     process.stdout.write(`${caseReport(result)}\n\n`);
@@ -221,7 +226,7 @@ async function main() {
   mkdirSync(path.dirname(options.output), { recursive: true });
   writeFileSync(options.output, document(describe(options, everybody), results, keptAnalysis(options.output)));
   note(`written: ${path.relative(process.cwd(), options.output)}`);
-  await sandbox.stop(bench.origin);
+  await bench.stopOrigins();
   return process.exit(0);
 }
 

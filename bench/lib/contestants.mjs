@@ -1,7 +1,9 @@
 // Who takes part: how each is configured to do the same work, started, reloaded and stopped.
 //
 // A contestant's `prepare(setup)` writes its files; `setup` is { directory, port, observePort, originPort, secret, keys,
-// key, limit, connections } where `key` says whether the API key and the rate limit are on.
+// key, limit, connections, listener, upstream, grpc } where `key` says whether the API key and the rate limit are on,
+// `listener` is { tls, http2 } with a pair of files or null, and `upstream` is { tls, http2, optional }: { authority,
+// client } or null, whether HTTP/2 is spoken, and whether that is left to ALPN.
 import { execFileSync } from 'node:child_process';
 import { randomBytes, createHash } from 'node:crypto';
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
@@ -17,7 +19,8 @@ function write(file, text) {
   renameSync(`${file}.new`, file);
 }
 
-function fill(template, values) {
+// A file of peers/ with its names filled in.
+export function fill(template, values) {
   return readFileSync(path.join(peers, template), 'utf8').replace(/@([A-Z_]+)@/g, (_, name) => {
     if (!(name in values)) throw new Error(`${template}: no value for ${name}`);
     return values[name];
@@ -48,9 +51,16 @@ const consumers = (keys) => JSON.stringify({
   })),
 });
 
+const nginxLocations = {
+  proxy: (scheme, buffers) => [`proxy_pass ${scheme}://origin;`, 'proxy_http_version 1.1;',
+    'proxy_max_temp_file_size 0;    # responses never go through a file', ...buffers, 'proxy_set_header Connection "";'],
+  grpc: (scheme) => [`grpc_pass ${scheme === 'https' ? 'grpcs' : 'grpc'}://origin;`],
+};
+
 function prepareNginx(setup, buffers) {
   const file = path.join(setup.directory, 'nginx.conf');
   const map = path.join(setup.directory, 'keys.map');
+  const module = setup.grpc ? 'grpc' : 'proxy';
   if (setup.key && !existsSync(map)) write(map, setup.keys.map((key, i) => `${key} consumer-${i};\n`).join(''));
   write(file, fill('nginx.conf.in', {
     ...common(setup),
@@ -60,7 +70,14 @@ function prepareNginx(setup, buffers) {
     KEY_MAP: setup.key ? `include ${map};` : '',
     KEY_CHECK: setup.key ? 'if ($consumer = "") { return 401; }\n      limit_req zone=consumers burst=1000 nodelay;' : '',
     STRIP_KEY: setup.key ? 'proxy_set_header X-Api-Key "";\n      proxy_set_header X-Consumer-Id $consumer;' : '',
-    BUFFERS: buffers.join('\n      '),
+    LISTEN: [setup.listener.tls ? 'ssl' : '', setup.listener.http2 ? 'http2' : ''].filter(Boolean).join(' '),
+    TLS: setup.listener.tls ? [`ssl_certificate ${setup.listener.tls.certificate};`, `ssl_certificate_key ${setup.listener.tls.key};`,
+      'ssl_protocols TLSv1.2 TLSv1.3;'].join('\n    ') : '',
+    MODULE: module,
+    PASS: nginxLocations[module](setup.upstream.tls ? 'https' : 'http', buffers).join('\n      '),
+    ORIGIN_TLS: setup.upstream.tls ? [`certificate ${setup.upstream.tls.client.certificate}`, `certificate_key ${setup.upstream.tls.client.key}`,
+      `trusted_certificate ${setup.upstream.tls.authority.certificate}`, 'verify on', 'name localhost', 'server_name on', 'protocols TLSv1.2 TLSv1.3']
+      .map((text) => `${module}_ssl_${text};`).join('\n      ') : '',
   }));
   return ['nginx', ['-p', setup.directory, '-c', file, '-e', 'stderr']];
 }
@@ -80,6 +97,12 @@ function prepareHaproxy(setup, { splice }) {
       `http-request deny deny_status 429 if { sc_http_req_rate(0) gt ${setup.limit} }`,
     ].join('\n  ') : '',
     STRIP_KEY: setup.key ? 'http-request del-header X-Api-Key\n  http-request set-header X-Consumer-Id %[var(txn.consumer)]' : '',
+    SCHEME: setup.listener.tls ? 'https' : 'http',
+    BIND: setup.listener.tls ? `ssl crt ${setup.listener.tls.both} ssl-min-ver TLSv1.2 alpn ${setup.listener.http2 ? 'h2,http/1.1' : 'http/1.1'}`
+      : setup.listener.http2 ? 'proto h2' : '',
+    SERVER: setup.upstream.tls ? `ssl crt ${setup.upstream.tls.client.both} ca-file ${setup.upstream.tls.authority.certificate} ssl-min-ver TLSv1.2` +
+      ` verify required verifyhost localhost sni str(localhost)${setup.upstream.http2 ? ' alpn h2' : ''}`
+      : setup.upstream.http2 ? 'proto h2' : '',
     TABLE: setup.key ? 'stick-table type string len 64 size 100k expire 60s store http_req_rate(1s)' : '',
   }));
   return ['haproxy', ['-W', '-f', file]];
@@ -91,10 +114,41 @@ function preparePostern(setup, binary) {
   write(path.join(setup.directory, 'consumers.json'), setup.key ? consumers(setup.keys) : '{"version": 1, "consumers": []}');
   write(file, fill('postern.yaml.in', {
     ...common(setup),
+    LISTENER: [setup.listener.tls ? `tls: {certificate: "${setup.listener.tls.certificate}", key: "${setup.listener.tls.key}"}` : '',
+      setup.listener.http2 && !setup.listener.tls ? 'http2: h2c' : ''].filter(Boolean).join('\n    '),
+    SCHEME: setup.upstream.tls ? 'https' : 'http',
+    TRUST: [setup.upstream.tls ? `trust: {ca: "${setup.upstream.tls.authority.certificate}", names: [localhost], server_name: localhost}` : '',
+      setup.upstream.http2 ? `http2: ${setup.upstream.optional ? 'auto' : 'always'}` : 'http2: never'].filter(Boolean).join('\n    '),
+    CERTIFICATE: setup.upstream.tls ? `- mtls: {certificate: "${setup.upstream.tls.client.certificate}", key: "${setup.upstream.tls.client.key}"}` : '',
     POLICIES: setup.key ? `policies: [api_key, {rate_limit: {requests: ${setup.limit}, per: 1s, by: consumer}}]` : '',
     ACCESS: setup.key ? '' : 'public: true',
   }));
   return [binary, ['run', '--config', file]];
+}
+
+function prepareH2o(setup) {
+  const file = path.join(setup.directory, 'h2o.conf');
+  write(file, fill('h2o.conf.in', {
+    ...common(setup),
+    USER: process.getuid() === 0 ? 'user: root' : '',
+    TLS: setup.listener.tls ? `ssl: {certificate-file: "${setup.listener.tls.certificate}", key-file: "${setup.listener.tls.key}", ` +
+      'minimum-version: TLSv1.2, ocsp-update-interval: 0}' : '',
+  }));
+  return ['h2o', ['-c', file]];
+}
+
+function prepareNghttpx(setup) {
+  const file = path.join(setup.directory, 'nghttpx.conf');
+  const { listener, upstream } = setup;
+  write(file, fill('nghttpx.conf.in', {
+    ...common(setup),
+    FRONTEND: listener.tls ? '' : ';no-tls',
+    BACKEND: [upstream.http2 ? 'proto=h2' : 'proto=http/1.1', ...(upstream.tls ? ['tls', 'sni=localhost'] : [])].join(';'),
+    TLS: [...(listener.tls ? [`private-key-file=${listener.tls.key}`, `certificate-file=${listener.tls.certificate}`] : []),
+      ...(upstream.tls ? [`cacert=${upstream.tls.authority.certificate}`, `client-private-key-file=${upstream.tls.client.key}`,
+        `client-cert-file=${upstream.tls.client.certificate}`] : [])].join('\n'),
+  }));
+  return ['nghttpx', [`--conf=${file}`]];
 }
 
 const version = (command, args, pattern) => {
@@ -106,7 +160,8 @@ const version = (command, args, pattern) => {
 
 const debianVersion = (name) => version('dpkg-query', ['-W', '-f=${Version}', name], /(.+)/);
 
-// All contestants that can run here, in the order of the tables. `programs` is { postern, relay }.
+// All contestants that can run here, in the order of the tables. `programs` is { postern, relay }. `lacks` names the parts
+// of the common work that a contestant cannot do, `note` says so below its tables.
 export function contestants(programs) {
   const all = [
     { name: 'postern', label: 'Postern', program: programs.postern, stop: 'SIGTERM', reload: 'SIGHUP', logs: true, metrics: true,
@@ -122,6 +177,12 @@ export function contestants(programs) {
       prepare: (setup) => prepareHaproxy(setup, { splice: false }), version: () => debianVersion('haproxy') },
     { name: 'haproxy-splice', label: 'HAProxy, splice', variant: true, stop: 'SIGTERM', logs: true, metrics: true,
       prepare: (setup) => prepareHaproxy(setup, { splice: true }), version: () => null },
+    { name: 'h2o', label: 'h2o', stop: 'SIGTERM', logs: true, metrics: true, lacks: ['secret', 'requestId'],
+      note: 'h2o sets no request headers of its own: neither the secret nor a request id.',
+      prepare: prepareH2o, version: () => debianVersion('h2o') },
+    { name: 'nghttpx', label: 'nghttpx', stop: 'SIGTERM', logs: true, metrics: false, lacks: ['forged', 'requestId'],
+      note: 'nghttpx makes no request id, lets a forged copy of the secret through and has no metrics.',
+      prepare: prepareNghttpx, version: () => debianVersion('nghttp2-proxy') },
     { name: 'relay', label: 'bare relay', program: programs.relay, floor: true, stop: 'SIGTERM',
       prepare: (setup) => {
         write(path.join(setup.directory, 'secret'), setup.secret);

@@ -1,24 +1,14 @@
 // One cell: a contestant freshly started, checked, loaded and stopped.
-import { createReadStream, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
-import http from 'node:http';
+import { createReadStream, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { grpcMessage, request } from './client.mjs';
+import { fill } from './contestants.mjs';
+import { percentile } from './statistics.mjs';
 import { coreBusyTime, cpuTime, freePorts, memory, processTree, sleep } from './system.mjs';
 
 const scripts = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../load');
 const requestLimit = 10000;  // per key and second: counted on every request, reached by none
-
-// { status, body }; status 0 if nobody answers.
-function get(port, target, headers = {}) {
-  return new Promise((resolve) => {
-    const request = http.get({ host: '127.0.0.1', port, path: target, headers, agent: false, timeout: 5000 }, (response) => {
-      const parts = [];
-      response.on('data', (part) => parts.push(part)).on('error', () => resolve({ status: 0, body: '' }))
-        .on('end', () => resolve({ status: response.statusCode, body: Buffer.concat(parts).toString('latin1') }));
-    });
-    request.on('timeout', () => request.destroy()).on('error', () => resolve({ status: 0, body: '' }));
-  });
-}
 
 async function countLines(file) {
   if (!existsSync(file)) return 0;
@@ -29,18 +19,47 @@ async function countLines(file) {
   return lines;
 }
 
-export class Bench {
-  // `context`: { sandbox, cores, tools, keys, keyFile, secret, capacity, seconds }; `capacity`: connections
-  // that every proxy is configured for, whatever the case (HAProxy keeps idle connections only while few files are open)
-  constructor(context) { Object.assign(this, context); }
+// How an origin of each kind is started: { command, args }, and how the runner asks it.
+const origins = {
+  plain: (bench, port) => ({ command: path.join(bench.tools, 'origin'), args: ['--listen', port], target: { port } }),
+  h2c: (bench, port) => ({ command: path.join(bench.tools, 'h2_origin'), args: ['--listen', port], target: { port, http2: true } }),
+  tls: (bench, port) => {
+    const directory = path.join(bench.sandbox.directory, 'origin');
+    mkdirSync(directory, { mode: 0o700 });
+    const file = path.join(directory, 'nginx.conf');
+    writeFileSync(file, fill('origin.nginx.conf.in', {
+      DIR: directory, PORT: port, USER: process.getuid() === 0 ? 'user root;' : '', CERTIFICATE: bench.certificates.ecdsa.certificate,
+      KEY: bench.certificates.ecdsa.key, AUTHORITY: bench.certificates.authority.certificate, BODY: 's'.repeat(64),
+    }));
+    return { command: 'nginx', args: ['-p', directory, '-c', file, '-e', 'stderr'], refuses: 400,
+      target: { port, ca: readFileSync(bench.certificates.authority.certificate) } };
+  },
+};
 
-  async startOrigin() {
-    [this.originPort] = await freePorts(1);
-    this.origin = this.sandbox.start(this.cores.load, path.join(this.tools, 'origin'), ['--listen', this.originPort]);
-    for (let i = 0; (await get(this.originPort, '/64')).status !== 200; ++i) {
-      if (i > 100) throw new Error('the origin does not answer');
+export class Bench {
+  // `context`: { sandbox, cores, tools, keys, keyFile, secret, certificates, capacity, seconds }; `capacity`: connections
+  // that every proxy is configured for, whatever the case (HAProxy keeps idle connections only while few files are open)
+  constructor(context) {
+    Object.assign(this, context, { origins: new Map() });
+    this.messageFile = path.join(this.sandbox.directory, 'message');
+    writeFileSync(this.messageFile, grpcMessage(64));
+  }
+
+  // `kind` as in cases.mjs. An origin that demands a client certificate must refuse the runner, who has none.
+  async startOrigin(kind) {
+    if (this.origins.has(kind)) return;
+    const [port] = await freePorts(1);
+    const { command, args, target, refuses } = origins[kind](this, port);
+    const child = this.sandbox.start(this.cores.load, command, args);
+    for (let i = 0; (await request(target, '/64')).status !== (refuses ?? 200); ++i) {
+      if (i > 100) throw new Error(`the origin '${kind}' does not answer`);
       await sleep(20);
     }
+    this.origins.set(kind, { port, child });
+  }
+
+  async stopOrigins() {
+    for (const { child } of this.origins.values()) await this.sandbox.stop(child);
   }
 
   // Starts a contestant for a case and waits until it answers; `use` gets { child, setup }.
@@ -49,8 +68,12 @@ export class Bench {
     rmSync(directory, { recursive: true, force: true });
     mkdirSync(directory, { mode: 0o700 });
     const [port, observePort] = await freePorts(2);
-    const setup = { directory, port, observePort, originPort: this.originPort, secret: this.secret, keys: this.keys,
-      key: Boolean(one.key), limit: requestLimit, connections: this.capacity };
+    const kind = one.origin ?? 'plain';
+    const listener = { tls: one.clients?.tls ? this.certificates[one.clients.tls] : null, http2: Boolean(one.clients?.http2) };
+    const upstream = { tls: kind === 'tls' ? this.certificates : null, http2: kind === 'h2c' || Boolean(one.multiplex), optional: Boolean(one.multiplex) };
+    const setup = { directory, port, observePort, originPort: this.origins.get(kind).port, secret: this.secret, keys: this.keys,
+      key: Boolean(one.key), limit: requestLimit, connections: this.capacity, listener, upstream, grpc: Boolean(one.grpc) };
+    const target = { port, http2: listener.http2, ca: listener.tls ? readFileSync(this.certificates.authority.certificate) : undefined };
     const [command, args] = contestant.prepare(setup);
     const errors = path.join(directory, 'errors.log');
     // HAProxy's access log is its standard output.
@@ -60,11 +83,11 @@ export class Bench {
       let over = false;
       child.ended.then(() => { over = true; });
       const headers = setup.key ? { 'X-API-Key': this.keys[0] } : {};
-      for (let i = 0; (await get(port, '/64', headers)).status !== 200; ++i) {
+      for (let i = 0; (await request(target, '/64', headers)).status !== 200; ++i) {
         if (over || i > 500) throw new Error(`${contestant.label} does not serve\n${readFileSync(errors, 'utf8').slice(-2000)}`);
         await sleep(20);
       }
-      return await use({ child, setup, logFile: path.join(directory, 'access.log') });
+      return await use({ child, setup, target, logFile: path.join(directory, 'access.log') });
     } finally {
       await this.sandbox.stop(child, contestant.stop);
     }
@@ -73,58 +96,109 @@ export class Bench {
   // That a contestant does the work it is measured for. Throws if not.
   async check(contestant, one) {
     const wrong = (what) => { throw new Error(`${contestant.label}: ${what}`); };
-    await this.withProxy(contestant, one, async ({ setup }) => {
+    const lacks = contestant.lacks ?? [];
+    await this.withProxy(contestant, one, async ({ setup, target }) => {
+      const get = (file, headers) => request(target, file, headers);
       const key = setup.key ? { 'X-API-Key': this.keys[7] } : {};
-      const { status, body } = await get(setup.port, '/echo', key);
+      const { status, body } = await get('/echo', key);
       const lines = body.split('\r\n');
       if (status !== 200) wrong(`status ${status} for a good request`);
       const secrets = (text) => text.split('\r\n').filter((line) => /^x[-_.]backend[-_.]secret:/i.test(line))
         .map((line) => line.replace(/^[^:]*/, (name) => name.toLowerCase()));
-      if (secrets(body).join() !== `x-backend-secret: ${this.secret}`) wrong('the origin does not see the secret, once');
+      if (!lacks.includes('secret') && secrets(body).join() !== `x-backend-secret: ${this.secret}`) wrong('the origin does not see the secret, once');
       if (contestant.floor) return;
-      const forged = await get(setup.port, '/echo', { ...key, 'X-Backend-Secret': 'forged', X_Backend_Secret: 'forged' });
-      if (forged.status === 200 && secrets(forged.body).length !== 1) wrong('a client copy of the secret arrives');
-      if (/forged/.test(forged.body)) wrong('a forged secret arrives');
+      if (!lacks.includes('secret') && !lacks.includes('forged')) {
+        const forged = await get('/echo', { ...key, 'X-Backend-Secret': 'forged', X_Backend_Secret: 'forged' });
+        if (forged.status === 200 && secrets(forged.body).length !== 1) wrong('a client copy of the secret arrives');
+        if (/forged/.test(forged.body)) wrong('a forged secret arrives');
+      }
       if (!lines.some((line) => /^x-forwarded-for: 127\.0\.0\.1$/i.test(line))) wrong('no X-Forwarded-For');
-      if (!lines.some((line) => /^x-request-id: \S+/i.test(line))) wrong('no X-Request-Id');
+      if (!lacks.includes('requestId') && !lines.some((line) => /^x-request-id: \S+/i.test(line))) wrong('no X-Request-Id');
       if (setup.key) {
-        if ((await get(setup.port, '/64')).status !== 401) wrong('a request without a key is let in');
-        const unknown = (await get(setup.port, '/64', { 'X-API-Key': this.keys[7].replace(/.$/, (c) => (c === 'A' ? 'B' : 'A')) })).status;
+        if ((await get('/64')).status !== 401) wrong('a request without a key is let in');
+        const unknown = (await get('/64', { 'X-API-Key': this.keys[7].replace(/.$/, (c) => (c === 'A' ? 'B' : 'A')) })).status;
         if (unknown !== 401) wrong('a request with an unknown key is let in');
       }
-      if (contestant.metrics && (await get(setup.observePort, '/metrics')).status !== 200) wrong('no /metrics');
+      if (one.grpc) {
+        const message = grpcMessage(64);
+        const answer = await request(target, one.path, {}, message);
+        if (answer.status !== 200 || answer.body !== message.toString('latin1')) wrong(`no message comes back from a gRPC call (status ${answer.status})`);
+        if (answer.trailers['grpc-status'] !== '0') wrong('no grpc-status comes back');
+      }
+      if (contestant.metrics && (await request({ port: setup.observePort }, '/metrics')).status !== 200) wrong('no /metrics');
     });
   }
 
-  wrkArguments(one, port, seconds, extra = []) {
-    const key = one.key ? ['--', this.keyFile] : [];
-    return ['-t1', `-c${one.connections}`, `-d${seconds}s`, '-s', path.join(scripts, one.script ?? 'report.lua'),
-      ...(one.close ? ['-H', 'Connection: close'] : []), ...extra, `http://127.0.0.1:${port}${one.path}`, ...key];
+  url(one, port) {
+    return `${one.clients?.tls ? 'https' : 'http'}://${one.clients?.tls || one.clients?.http2 ? 'localhost' : '127.0.0.1'}:${port}${one.path}`;
   }
 
-  async wrk(one, port, seconds) {
-    const text = await this.sandbox.run(this.cores.load, 'wrk', this.wrkArguments(one, port, seconds), seconds + 15);
+  // The line that a tool prints as its result: { requests, duration, p50, p99, p999, errors, ... }, microseconds.
+  parseResult(tool, text) {
     const line = /^RESULT (.*)$/m.exec(text)?.[1];
-    if (!line) throw new Error('wrk printed no result');
+    if (!line) throw new Error(`${tool} printed no result`);
     const result = JSON.parse(line);
     const failures = Object.entries(result.errors).filter(([, count]) => count > 0).map(([kind, count]) => `${count} ${kind}`);
     return { ...result, failures, failed: Object.values(result.errors).reduce((a, b) => a + b, 0) };
   }
 
-  warmUp(one, port) {
-    return this.sandbox.run(this.cores.load, path.join(this.tools, 'hold'),
-      ['--port', port, '--connections', one.connections, '--rounds', 20, ...(one.key ? ['--key-file', this.keyFile] : [])], 20);
+  async wrk(one, port, seconds) {
+    const key = one.key ? ['--', this.keyFile] : [];
+    const args = ['-t1', `-c${one.connections}`, `-d${seconds}s`, '-s', path.join(scripts, one.script ?? 'report.lua'),
+      ...(one.close ? ['-H', 'Connection: close'] : []), this.url(one, port), ...key];
+    return this.parseResult('wrk', await this.sandbox.run(this.cores.load, 'wrk', args, seconds + 15));
+  }
+
+  async handshake(one, port, seconds) {
+    const args = ['--port', port, '--seconds', seconds, '--concurrency', one.connections, ...(one.resume ? ['--resume', 'yes'] : [])];
+    const result = this.parseResult('handshake', await this.sandbox.run(this.cores.load, path.join(this.tools, 'handshake'), args, seconds + 15));
+    const { full, resumed } = result.handshakes;
+    if (one.resume ? full > 0.01 * resumed : resumed > 0) result.failures.push(`${full} full and ${resumed} resumed handshakes`);
+    return result;
+  }
+
+  h2loadArguments(one, port) {
+    const call = one.grpc ? ['-d', this.messageFile, '-H', 'content-type: application/grpc', '-H', 'te: trailers'] : [];
+    return ['-t1', `-c${one.connections}`, `-m${one.streams}`, `--connect-to=127.0.0.1:${port}`, ...call, this.url(one, port)];
+  }
+
+  async h2load(one, port, seconds) {
+    const log = path.join(this.sandbox.directory, 'h2load.log');
+    rmSync(log, { force: true });
+    const text = await this.sandbox.run(this.cores.load, 'h2load', ['-D', seconds, '--log-file', log, ...this.h2loadArguments(one, port)], seconds + 15);
+    const counts = /^requests: .* (\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout/m.exec(text)?.slice(1).map(Number);
+    if (!counts) throw new Error('h2load printed no result');
+    const [requests, failed] = counts;  // "failed" includes the other two
+    const latencies = Float64Array.from(readFileSync(log, 'utf8').split('\n'), (line) => Number(line.split('\t')[2] ?? NaN)).filter((value) => value >= 0).sort();
+    return { requests, duration: seconds * 1e6, p50: percentile(latencies, 0.5), p99: percentile(latencies, 0.99), p999: percentile(latencies, 0.999),
+      failures: failed > 0 ? [`${failed} failed`] : [], failed };
+  }
+
+  generate(one, port, seconds) { return this[one.generator ?? 'wrk'](one, port, seconds); }
+
+  // Returns the number of requests.
+  async warmUp(one, port) {
+    if (one.generator === 'h2load') {
+      const count = one.connections * one.streams * 10;
+      await this.sandbox.run(this.cores.load, 'h2load', ['-n', count, ...this.h2loadArguments(one, port)], 20);
+      return count;
+    }
+    const [connections, rounds] = [64, 20];
+    await this.sandbox.run(this.cores.load, path.join(this.tools, 'hold'), ['--port', port, '--connections', connections, '--rounds', rounds,
+      ...(one.clients?.tls ? ['--tls', 'yes'] : []), ...(one.key ? ['--key-file', this.keyFile] : [])], 20);
+    return connections * rounds;
   }
 
   // Cells of kind 'load'.
   async load(contestant, one) {
     let logFile;
+    let warmed;
     const cell = await this.withProxy(contestant, one, async (proxy) => {
       logFile = proxy.logFile;
-      await this.warmUp({ ...one, connections: 64 }, proxy.setup.port);
+      warmed = await this.warmUp(one, proxy.setup.port);
       const family = processTree(proxy.child.pid);
       const before = { time: process.hrtime.bigint(), cpu: cpuTime(family), core: coreBusyTime(this.cores.proxy) };
-      const result = await this.wrk(one, proxy.setup.port, this.seconds);
+      const result = await this.generate(one, proxy.setup.port, this.seconds);
       const cpu = cpuTime(family) - before.cpu;
       const elapsed = Number(process.hrtime.bigint() - before.time);
       return {
@@ -139,7 +213,7 @@ export class Bench {
       };
     });
     if (contestant.logs) {
-      cell.logged = (await countLines(logFile)) / cell.requests;
+      cell.logged = ((await countLines(logFile)) - warmed) / cell.requests;
       // Whoever leaves lines out has done less.
       if (cell.logged < 0.999) cell.failures.push(`only ${(cell.logged * 100).toFixed(1)} % of the requests logged`);
     }
@@ -149,10 +223,10 @@ export class Bench {
   // Cells of kind 'idle': user-space memory that each idle connection holds.
   async idle(contestant, one) {
     return this.withProxy(contestant, one, async ({ child, setup }) => {
-      await this.warmUp({ ...one, connections: 64 }, setup.port);
+      await this.warmUp(one, setup.port);
       const before = memory(processTree(child.pid));
       const holder = this.sandbox.start(this.cores.load, path.join(this.tools, 'hold'),
-        ['--port', setup.port, '--connections', one.connections, '--stay', 'yes'], { input: 'pipe' });
+        ['--port', setup.port, '--connections', one.connections, '--stay', 'yes', ...(one.clients?.tls ? ['--tls', 'yes'] : [])], { input: 'pipe' });
       let text = '';
       holder.stdout.setEncoding('utf8').on('data', (part) => { text += part; });
       const said = async (pattern, seconds) => {
@@ -191,7 +265,7 @@ export class Bench {
       const failures = [];
       // A reload that did not happen loses nothing: so see that it did.
       if (contestant.name === 'postern') {
-        const metrics = (await get(setup.observePort, '/metrics')).body;
+        const metrics = (await request({ port: setup.observePort }, '/metrics')).body;
         const applied = Number(/^postern_config_reloads_total\{outcome="applied"\} (\d+)/m.exec(metrics)?.[1] ?? 0);
         if (applied < count) failures.push(`only ${applied} reloads applied`);
       } else if (processTree(child.pid).filter((pid) => !old.includes(pid)).length === 0) {

@@ -83,6 +83,7 @@ export function caseReport(result) {
   const parts = [`### ${result.title}`, tables[result.kind](result)];
   if (result.kind === 'load') {
     parts.push(ratioTable(result));
+    parts.push(result.contestants.map((one) => one.note).filter(Boolean).join(' '));
     const cells = result.contestants.flatMap((one) => valid(one.cells));
     const disturbed = cells.filter((cell) => cell.foreign > 0.1).length;
     if (disturbed > 0) parts.push(`In ${disturbed} of ${cells.length} cells more than 10 % of the proxy's core went to others (kernel threads included).`);

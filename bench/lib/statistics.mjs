@@ -6,6 +6,11 @@ export function median(values) {
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
+// Of sorted values, by the nearest rank; 0 if there are none.
+export function percentile(sorted, share) {
+  return sorted.length === 0 ? 0 : sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)];
+}
+
 // The narrowest pair of order statistics that holds the median of the population with at least `confidence`, by the
 // sign test: the number of values below the median is binomial(n, 1/2). Fewer than 6 values reach no 95 %: then the
 // whole range comes back, with the confidence it really has.

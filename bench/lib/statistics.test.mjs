@@ -1,11 +1,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { judge, median, medianInterval, pairedRatio } from './statistics.mjs';
+import { judge, median, medianInterval, pairedRatio, percentile } from './statistics.mjs';
 
 test('median', () => {
   assert.equal(median([3, 1, 2]), 2);
   assert.equal(median([4, 1, 3, 2]), 2.5);
   assert.equal(median([7]), 7);
+});
+
+test('percentile', () => {
+  assert.equal(percentile([1, 2, 3, 4], 0.5), 2);
+  assert.equal(percentile([1, 2, 3, 4], 0.99), 4);
+  assert.equal(percentile([5], 0), 5);
+  assert.equal(percentile([], 0.5), 0);
 });
 
 test('interval: ranks of the sign test', () => {
