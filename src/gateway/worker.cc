@@ -101,7 +101,13 @@ class Worker::Client final : public ClientLink,
   // Retires whatever happens: an exception is a bug, but it must not leave a connection that nobody serves.
   Task<void> run() {
     try {
-      co_await serve();
+      std::string early;
+      const bool prepared = co_await prepare(early);
+      if (prepared && http2_) {
+        co_await http2_->serve(std::move(early));
+      } else if (prepared) {
+        co_await http1_->serve(*this);
+      }
     } catch (...) {
       if (stream_) stream_->reset_on_close();
       if (http1_) http1_->raw_stream().reset_on_close();
@@ -111,7 +117,7 @@ class Worker::Client final : public ClientLink,
     retire();
   }
 
-  Task<void> serve();
+  Task<bool> prepare(std::string& early);
   Task<bool> read_proxy_header(Buffer& input);
   Task<bool> secure(Buffer& input);
   Task<bool> begins_http2(Buffer& input);
@@ -225,39 +231,39 @@ void Worker::Port::refuse(Stream& stream) {
   static_cast<void>(stream.try_write({&part, 1}));
 }
 
-// From the first byte to the HTTP that the client speaks: PROXY header, TLS, the version.
-Task<void> Worker::Client::serve() {
+// From the first byte to the HTTP that the client speaks: PROXY header, TLS, the version. Then http1_ or http2_ is
+// there; what was read of HTTP/2 is in `early`. False: the connection ends here. A task of its own because its frame
+// would be a good part of what an idle connection costs.
+Task<bool> Worker::Client::prepare(std::string& early) {
   Worker& worker = port_.worker_;
   Buffer input(worker.context_.buffers);
   if (port_.plan().config->proxy_protocol == config::ProxyProtocol::v2) {
     const bool said = co_await read_proxy_header(input);
-    if (!said) co_return;
+    if (!said) co_return false;
   }
   bool http2 = false;
   if (!port_.plan().tls.empty()) {
     const bool secured = co_await secure(input);
-    if (!secured) co_return;
+    if (!secured) co_return false;
     http2 = facts_.tls->alpn == tls::Alpn::h2;
   } else if (port_.plan().config->http2 == config::ListenerHttp2::h2c) {
     http2 = co_await begins_http2(input);
     if (input.empty()) co_return;  // silent, or gone
   }
-  const std::string early(input.view());
-  input.release();
   stream_->set_abort_listener(nullptr);
   if (http2) {
     const http::h2::ServerSession::Services services{worker.loop_, worker.context_.buffers, worker, *this};
     http2_ = std::make_unique<http::h2::ServerSession>(services, std::move(stream_), facts_, port_.limits_,
                                                        port_.http2_limits_);
     if (draining_) http2_->drain();
-    co_await http2_->serve(early);
-    co_return;
+    early = input.view();
+    co_return true;
   }
   http1_.emplace(worker.loop_, worker.context_.buffers, std::move(stream_), facts_, port_.limits_,
                  static_cast<http::ServerConnection::Owner&>(*this));
-  http1_->input().append(early);
+  http1_->input().append(input.view());
   if (draining_) http1_->drain();
-  co_await http1_->serve(*this);
+  co_return true;
 }
 
 // Not for long: what comes is small, and nobody has said who he is.

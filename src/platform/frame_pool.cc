@@ -11,45 +11,45 @@ constexpr bool kPooled = false;
 constexpr bool kPooled = true;
 #endif
 
-constexpr std::size_t kGrain = 128;
-constexpr std::size_t kClasses = 128;  // up to 16 KiB: handle_request()'s frame holds a whole Exchange
-constexpr unsigned kMaxCachedPerClass = 256;
+constexpr std::size_t kGrain = 32;     // fine: an idle connection is little more than a few small frames
+constexpr std::size_t kClasses = 512;  // up to 16 KiB: handle_request()'s frame holds a whole Exchange
+// What a few hundred HTTP/2 streams at a time need: each is a frame of every kind and two streams.
+constexpr std::size_t kMaxCachedBytes = std::size_t{8} * 1024 * 1024;
 
 struct FreeFrame {
   FreeFrame* next;
 };
 
-struct FreeList {
-  FreeFrame* head;
-  unsigned count;
-};
-
 // The allocator's own per-thread cache; trivially constructed and destroyed, invisible to everything above.
-constinit thread_local FreeList free_lists[kClasses]{};
+struct Cache {
+  FreeFrame* free[kClasses];
+  std::size_t bytes;
+};
+constinit thread_local Cache cache{};
 
 }  // namespace
 
 void* FramePool::allocate(std::size_t size) {
   const std::size_t index = (size - 1) / kGrain;
   if (!kPooled || index >= kClasses) return ::operator new(size);
-  FreeList& list = free_lists[index];
-  if (FreeFrame* const frame = list.head) {
-    list.head = frame->next;
-    --list.count;
+  const std::size_t rounded = (index + 1) * kGrain;
+  if (FreeFrame* const frame = cache.free[index]) {
+    cache.free[index] = frame->next;
+    cache.bytes -= rounded;
     return frame;
   }
-  return ::operator new((index + 1) * kGrain);
+  return ::operator new(rounded);
 }
 
 void FramePool::release(void* frame, std::size_t size) noexcept {
   const std::size_t index = (size - 1) / kGrain;
   if (kPooled && index < kClasses) {
-    FreeList& list = free_lists[index];
-    if (list.count < kMaxCachedPerClass) {
+    const std::size_t rounded = (index + 1) * kGrain;
+    if (cache.bytes + rounded <= kMaxCachedBytes) {
       auto* const free = static_cast<FreeFrame*>(frame);
-      free->next = list.head;
-      list.head = free;
-      ++list.count;
+      free->next = cache.free[index];
+      cache.free[index] = free;
+      cache.bytes += rounded;
       return;
     }
   }
@@ -57,13 +57,13 @@ void FramePool::release(void* frame, std::size_t size) noexcept {
 }
 
 void FramePool::trim() noexcept {
-  for (FreeList& list : free_lists) {
-    while (FreeFrame* const frame = list.head) {
-      list.head = frame->next;
+  for (FreeFrame*& list : cache.free) {
+    while (FreeFrame* const frame = list) {
+      list = frame->next;
       ::operator delete(frame);
     }
-    list.count = 0;
   }
+  cache.bytes = 0;
 }
 
 }  // namespace postern

@@ -255,7 +255,10 @@ void OutgoingFields::add_all(const Headers& headers, HeaderName nor) {
       case HeaderName::transfer_encoding:
       case HeaderName::upgrade: continue;
       default:
-        if (field.id == HeaderName::other || field.id != nor) add(field.name, field.value);
+        if (field.id != HeaderName::other && field.id == nor) continue;
+        add(field.name, field.value);
+        // A value that never comes again would only push others out of HPACK's table, here and at the peer's.
+        if (field.id == HeaderName::x_request_id) fields_.back().flags = NGHTTP2_NV_FLAG_NO_INDEX;
     }
   }
 }

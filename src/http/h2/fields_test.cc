@@ -117,5 +117,19 @@ TEST(OutgoingFields, LeaveOutWhatBelongsToAConnection) {
   EXPECT_EQ(text, ":status|207 X-Kept|v content-length|12345 ");
 }
 
+TEST(OutgoingFields, KeepWhatIsNewEveryTimeOutOfTheTable) {
+  Headers headers;
+  headers.append("X-Kept", "v");
+  headers.append("X-Request-Id", "0123456789abcdef");
+  headers.append("X-Other", "v");
+  std::vector<nghttp2_nv> space;
+  OutgoingFields fields(space);
+  fields.add_all(headers, HeaderName::other);
+  ASSERT_EQ(fields.size(), 3u);
+  EXPECT_EQ(fields.data()[0].flags, NGHTTP2_NV_FLAG_NONE);
+  EXPECT_EQ(fields.data()[1].flags, NGHTTP2_NV_FLAG_NO_INDEX);
+  EXPECT_EQ(fields.data()[2].flags, NGHTTP2_NV_FLAG_NONE);
+}
+
 }  // namespace
 }  // namespace postern::http::h2
