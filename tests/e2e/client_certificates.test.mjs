@@ -227,7 +227,7 @@ test('Client-Cert (RFC 9440) is the certificate, to the byte', async (t) => {
 test('the consumer is in the log, and the rate limit counts for it', async (t) => {
   const [one, two] = [client(), client({ uri: ['spiffe://example.test/payments'], dns: [] })];
   await t.test('the log', async () => {
-    for (const [pair, consumer] of [[one, `certificate:${uri}`], [two, 'certificate:spiffe://example.test/payments'], [client({ uri: [], email: [] }), 'certificate:orders.example.test'], [client({ uri: [], dns: [], email: [] }), 'certificate:CN=orders,O=Example']]) {
+    for (const [pair, consumer] of [[one, `certificate:uri:${uri}`], [two, 'certificate:uri:spiffe://example.test/payments'], [client({ uri: [], email: [] }), 'certificate:dns:orders.example.test'], [client({ uri: [], dns: [], email: [] }), 'certificate:subject:CN=orders,O=Example']]) {
       const response = await ask(gateway, '/private', pair);
       assert.equal((await gateway.logged(({ request_id }) => request_id === response.get('x-request-id') || request_id === origin.last().head.get('x-request-id'))).consumer, consumer);
     }

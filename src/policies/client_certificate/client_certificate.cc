@@ -49,19 +49,26 @@ bool contains_dns_name(const Texts& allowed, std::string_view name) {
   return dot != std::string::npos && dot != 0 && allowed.contains("*" + lower.substr(dot));
 }
 
-// The name by which the certificate is let in, "" if it is not. Lives as long as the certificate.
-std::string_view find_name(const Allow& allow, const tls::Certificate& certificate) {
+// A name lives as long as the certificate. Its type is a part of who the consumer is: an authority that may write any
+// subject need not be one that may write any URI.
+struct TypedName {
+  std::string_view id_prefix;
+  std::string_view text;
+};
+
+// The name by which the certificate is let in, with an empty text if it is not.
+TypedName find_name(const Allow& allow, const tls::Certificate& certificate) {
   for (const std::string& uri : certificate.uris()) {
-    if (allow.everybody || allow.uris.contains(uri)) return uri;
+    if (allow.everybody || allow.uris.contains(uri)) return {"certificate:uri:", uri};
   }
   for (const std::string& name : certificate.dns_names()) {
-    if (allow.everybody || contains_dns_name(allow.dns_names, name)) return name;
+    if (allow.everybody || contains_dns_name(allow.dns_names, name)) return {"certificate:dns:", name};
   }
   for (const std::string& email : certificate.emails()) {
-    if (allow.everybody || allow.emails.contains(email)) return email;
+    if (allow.everybody || allow.emails.contains(email)) return {"certificate:email:", email};
   }
   const std::string& subject = certificate.subject();
-  return allow.everybody || allow.subjects.contains(subject) ? std::string_view(subject) : std::string_view();
+  return {"certificate:subject:", allow.everybody || allow.subjects.contains(subject) ? subject : std::string_view()};
 }
 
 // Until when a chain that was found good at `now` stays so: no certificate that can be a part of it ends before.
@@ -111,8 +118,8 @@ class ClientCertificate final : public Policy {
     const http::ClientVerdict& verdict = judge(*connection, chain, exchange.started_wall);
     if (!verdict.refusal.empty()) return Result<Flow>(refuse(Code::certificate_refused, verdict.refusal));
     const tls::Certificate& certificate = *chain.front();
-    const std::string_view name = find_name(allow_, certificate);
-    if (name.empty()) {
+    const TypedName name = find_name(allow_, certificate);
+    if (name.text.empty()) {
       return Result<Flow>(refuse(Code::certificate_refused, allow_.everybody
                                                                 ? "the certificate names nobody"
                                                                 : "not among `allow`: " + certificate.subject()));
@@ -141,12 +148,12 @@ class ClientCertificate final : public Policy {
   }
 
   void admit(Exchange& exchange, const http::ConnectionFacts& connection, const tls::Certificate& certificate,
-             std::string_view name) const {
+             const TypedName& name) const {
     // Whoever was authenticated before by another policy stays the consumer: a key says more about who it is than
     // the machine that it is used on.
     if (!exchange.consumer.authenticated()) {
-      exchange.consumer.id = exchange.arena.join("certificate:", name);
-      exchange.consumer.name = name;
+      exchange.consumer.id = exchange.arena.join(name.id_prefix, name.text);
+      exchange.consumer.name = name.text;
     }
     if (forward_ == Forward::no) return;
     std::string& field = connection.verdicts.client_cert;

@@ -57,7 +57,8 @@ class ClientCertificateTest : public PolicyTest {
     Exchange exchange;
     const std::string result = ask(policy, exchange);
     if (result != "next") return result;
-    EXPECT_EQ(exchange.consumer.id, "certificate:" + std::string(exchange.consumer.name));
+    EXPECT_THAT(exchange.consumer.id, testing::MatchesRegex("certificate:(uri|dns|email|subject):.+"));
+    EXPECT_TRUE(exchange.consumer.id.ends_with(exchange.consumer.name));
     EXPECT_EQ(exchange.consumer.key_id, "");
     return std::string(exchange.consumer.name);
   }
@@ -74,7 +75,7 @@ TEST_F(ClientCertificateTest, lets_in_who_is_vouched_for_and_says_who_it_is) {
   connect(ca);
   Exchange exchange;
   EXPECT_EQ(ask(*made.policy, exchange, {{"Accept", "*/*"}}), "next");
-  EXPECT_EQ(exchange.consumer.id, "certificate:spiffe://example.com/orders");
+  EXPECT_EQ(exchange.consumer.id, "certificate:uri:spiffe://example.com/orders");
   EXPECT_EQ(exchange.consumer.name, "spiffe://example.com/orders");
   EXPECT_EQ(exchange.consumer.key_id, "");
   EXPECT_EQ(made.policy->name(), "client_certificate");
