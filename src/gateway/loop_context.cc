@@ -68,7 +68,7 @@ origins::EndpointPool& LoopContext::pool_for(const std::shared_ptr<origins::Endp
                                              const origins::Origin& origin) {
   OwnedPool& owned = pools_[endpoint.get()];
   if (!owned.pool) {
-    const origins::EndpointPool::Services services{loop, buffers, network, exceptions};
+    const origins::EndpointPool::Services services{loop, buffers, network, exceptions, &origin_http2};
     owned.pool =
         std::make_unique<origins::EndpointPool>(services, endpoint, origin.config, origin.transport_to(*endpoint));
   }
@@ -123,6 +123,25 @@ std::size_t LoopContext::old_exchanges() {
     if (!find_same(exchange->origin())) ++count;
   }
   return count;
+}
+
+void LoopContext::count_http2() noexcept {
+  const auto add_new = [this](const observe::Http2Metrics& cells, const http::h2::Counters& now,
+                              http::h2::Counters& counted) {
+    metrics.add(cells.connections, now.connections - counted.connections);
+    metrics.add(cells.streams, now.streams - counted.streams);
+    metrics.add(cells.refused, now.streams_refused - counted.streams_refused);
+    metrics.add(cells.floods, now.floods - counted.floods);
+    metrics.add(cells.resets.at(0), now.resets_sent - counted.resets_sent);
+    metrics.add(cells.resets.at(1), now.resets_received - counted.resets_received);
+    for (std::size_t i = 0; i < http::h2::Counters::kErrorCodes; ++i) {
+      metrics.add(cells.goaways_sent.at(i), now.goaways_sent[i] - counted.goaways_sent[i]);
+      metrics.add(cells.goaways_received.at(i), now.goaways_received[i] - counted.goaways_received[i]);
+    }
+    counted = now;
+  };
+  add_new(metric_families.http2(Side::client), client_http2, client_http2_counted_);
+  add_new(metric_families.http2(Side::origin), origin_http2, origin_http2_counted_);
 }
 
 void LoopContext::review_exchanges() {

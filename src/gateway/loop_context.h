@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "gateway/snapshot.h"
+#include "http/h2/counters.h"
 #include "http/request_id.h"
 #include "observe/access_log.h"
 #include "observe/log.h"
@@ -71,6 +72,8 @@ struct LoopContext {
   http::RequestIdGenerator request_ids;
   std::shared_ptr<LoopSnapshot> current;
   IntrusiveList<OriginExchange> exchanges;  // all that are under way
+  http::h2::Counters client_http2;          // of the connections from clients
+  http::h2::Counters origin_http2;          // and to origins
 
   // Wall time of this turn.
   [[nodiscard]] WallTime wall() noexcept;
@@ -87,6 +90,8 @@ struct LoopContext {
   // Now and then: an exchange may outlive what allowed it, a key that is revoked or expires or the permission to send
   // an identity in clear. Then it ends within `drain`.
   void review_exchanges();
+  // Now and then: what happened on HTTP/2 connections since the last time goes to the metrics.
+  void count_http2() noexcept;
   // Exchanges with an origin that has another trust or identity by now, or is gone.
   [[nodiscard]] std::size_t old_exchanges();
 
@@ -103,6 +108,8 @@ struct LoopContext {
   std::unordered_map<const origins::Endpoint*, OwnedPool> pools_;
   MonoTime wall_turn_{};
   WallTime wall_{};
+  http::h2::Counters client_http2_counted_;
+  http::h2::Counters origin_http2_counted_;
   std::int64_t date_second_ = -1;
   char date_[32]{};
 };

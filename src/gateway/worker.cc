@@ -248,11 +248,12 @@ Task<bool> Worker::Client::prepare(std::string& early) {
     http2 = facts_.tls->alpn == tls::Alpn::h2;
   } else if (port_.plan().config->http2 == config::ListenerHttp2::h2c) {
     http2 = co_await begins_http2(input);
-    if (input.empty()) co_return;  // silent, or gone
+    if (input.empty()) co_return false;  // silent, or gone
   }
   stream_->set_abort_listener(nullptr);
   if (http2) {
-    const http::h2::ServerSession::Services services{worker.loop_, worker.context_.buffers, worker, *this};
+    const http::h2::ServerSession::Services services{worker.loop_, worker.context_.buffers, worker, *this,
+                                                     &worker.context_.client_http2};
     http2_ = std::make_unique<http::h2::ServerSession>(services, std::move(stream_), facts_, port_.limits_,
                                                        port_.http2_limits_);
     if (draining_) http2_->drain();
@@ -460,6 +461,7 @@ Task<void> Worker::review_exchanges() {
   for (;;) {
     co_await loop_.sleep_for(kReviewInterval);
     context_.review_exchanges();
+    context_.count_http2();
     old_exchanges_.store(context_.old_exchanges(), std::memory_order_relaxed);
   }
 }

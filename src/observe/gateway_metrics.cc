@@ -158,6 +158,8 @@ GatewayMetrics::GatewayMetrics(MetricRegistry& registry, WallTime started)
   constexpr std::string_view kSides[] = {"client", "origin", "gateway"};  // in the order of Side
   for (std::size_t i = 0; i < 3; ++i) errors_[i] = own_.counter_row(errors, {&kSides[i], 1});
 
+  declare_http2();
+
   const FamilyId strips = registry.declare(
       MetricKind::counter, {.name = "postern_header_strips_total",
                             .help = "Header fields of clients that were not passed on, by reason.",
@@ -182,6 +184,46 @@ GatewayMetrics::GatewayMetrics(MetricRegistry& registry, WallTime started)
       MetricKind::gauge,
       {.name = "postern_insecure_options", .help = "Insecure exceptions in the configuration in force; should be 0."});
   insecure_options_ = own_.gauge(insecure, {});
+}
+
+void GatewayMetrics::declare_http2() {
+  const auto declare = [this](std::string_view name, std::string_view help) {
+    return registry_.declare(MetricKind::counter, {.name = name, .help = help, .labels = {"side"}});
+  };
+  const FamilyId connections = declare("postern_http2_connections_total", "HTTP/2 connections.");
+  const FamilyId streams = declare("postern_http2_streams_total", "HTTP/2 streams opened.");
+  const FamilyId refused =
+      declare("postern_http2_streams_refused_total", "HTTP/2 streams that were refused because too many were open.");
+  const FamilyId floods = declare("postern_http2_floods_total",
+                                  "HTTP/2 connections that were ended because the peer flooded them with what costs it "
+                                  "little.");
+  const FamilyId resets = registry_.declare(MetricKind::counter, {.name = "postern_http2_resets_total",
+                                                                  .help = "RST_STREAM frames.",
+                                                                  .labels = {"side"},
+                                                                  .row_label = "direction",
+                                                                  .row_values = {"sent", "received"}});
+  const FamilyId goaways = registry_.declare(
+      MetricKind::counter,
+      {.name = "postern_http2_goaways_total",
+       .help = "GOAWAY frames, by error code; the announcement of a graceful end is not counted.",
+       .labels = {"side", "direction"},
+       .row_label = "code",
+       .row_values = {"NO_ERROR", "PROTOCOL_ERROR", "INTERNAL_ERROR", "FLOW_CONTROL_ERROR", "SETTINGS_TIMEOUT",
+                      "STREAM_CLOSED", "FRAME_SIZE_ERROR", "REFUSED_STREAM", "CANCEL", "COMPRESSION_ERROR",
+                      "CONNECT_ERROR", "ENHANCE_YOUR_CALM", "INADEQUATE_SECURITY", "HTTP_1_1_REQUIRED", "other"},
+       .when_zero = WhenZero::hide});
+  constexpr std::string_view kSides[] = {"client", "origin"};
+  for (std::size_t i = 0; i < 2; ++i) {
+    const std::string_view sent[] = {kSides[i], "sent"};
+    const std::string_view received[] = {kSides[i], "received"};
+    http2_[i] = {.connections = own_.counter(connections, {&kSides[i], 1}),
+                 .streams = own_.counter(streams, {&kSides[i], 1}),
+                 .refused = own_.counter(refused, {&kSides[i], 1}),
+                 .floods = own_.counter(floods, {&kSides[i], 1}),
+                 .resets = own_.counter_row(resets, {&kSides[i], 1}),
+                 .goaways_sent = own_.counter_row(goaways, sent),
+                 .goaways_received = own_.counter_row(goaways, received)};
+  }
 }
 
 RouteMetrics GatewayMetrics::route(SeriesSet& set, std::string_view name) const {

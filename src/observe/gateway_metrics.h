@@ -78,6 +78,17 @@ struct ListenerMetrics {
   [[nodiscard]] Counter handshake(bool resumed) const noexcept { return handshakes.at(resumed ? 1 : 0); }
 };
 
+// HTTP/2 towards one side.
+struct Http2Metrics {
+  Counter connections;
+  Counter streams;
+  Counter refused;
+  Counter floods;
+  CounterRow resets;            // sent, received
+  CounterRow goaways_sent;      // by error code: RFC 9113 7, the last for all others
+  CounterRow goaways_received;  // likewise
+};
+
 // Immutable after construction, apart from what the registry counts: any thread.
 class GatewayMetrics final {
  public:
@@ -105,6 +116,8 @@ class GatewayMetrics final {
   [[nodiscard]] Counter error(const Error& error_value) const noexcept {
     return error(error_value.code(), error_value.side());
   }
+  // Towards clients or origins.
+  [[nodiscard]] const Http2Metrics& http2(Side side) const noexcept { return http2_[side == Side::client ? 0 : 1]; }
   [[nodiscard]] Counter strip(StripReason reason) const noexcept {
     return strips_.at(static_cast<std::size_t>(reason));
   }
@@ -119,6 +132,8 @@ class GatewayMetrics final {
   [[nodiscard]] std::string render() const;
 
  private:
+  void declare_http2();
+
   MetricRegistry& registry_;
   const WallTime started_;
   FamilyId requests_, request_duration_;
@@ -129,6 +144,7 @@ class GatewayMetrics final {
   FamilyId store_available_;
   SeriesSet own_;
   CounterRow errors_[3];
+  Http2Metrics http2_[2];
   CounterRow strips_, reloads_, log_dropped_;
   Gauge generation_, insecure_options_;
 };

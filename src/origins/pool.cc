@@ -76,8 +76,8 @@ class EndpointPool::Session final : public SessionLink, http::h2::ClientSession:
   Session(EndpointPool& pool, Established connection)
       : pool_(pool),
         tls_(connection.tls),
-        session_({pool.loop_, pool.services_.buffers, pool.services_.exceptions}, std::move(connection.stream),
-                 {pool.timeouts_.idle}, {}, *this) {}
+        session_({pool.loop_, pool.services_.buffers, pool.services_.exceptions, pool.services_.http2},
+                 std::move(connection.stream), {pool.timeouts_.idle}, {}, *this) {}
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
   ~Session() { session_.forget_owner(); }

@@ -89,6 +89,7 @@ class EndpointPool {
     BufferPool& buffers;
     Network& network;
     TaskSet::ErrorHandler& exceptions;
+    http::h2::Counters* http2 = nullptr;  // of the loop, if somebody wants to know
   };
   EndpointPool(const Services& services, std::shared_ptr<Endpoint> endpoint, const config::OriginConfig& origin,
                Transport transport);
