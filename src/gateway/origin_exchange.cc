@@ -389,7 +389,12 @@ Task<Result<void>> OriginExchange::splice() {
   const Splice::Ended how = co_await splice.run({client_.raw_stream(), client_.raw_leftover(), facts_.spliced_in},
                                                 {lease_->raw_stream(), early, facts_.spliced_out});
   splice_ = nullptr;
-  if (how == Splice::Ended::in_order) lease_->raw_stream().close_in_order();
+  if (how == Splice::Ended::in_order) {
+    // Where streams share a window, the last bytes may still wait for it.
+    const Result<void> flushed = co_await lease_->flush_raw();
+    if (!flushed) co_return ended_by(Error(flushed.error().code(), flushed.error().side()));
+    lease_->raw_stream().close_in_order();
+  }
   lease_.close();
   switch (how) {
     case Splice::Ended::in_order: break;

@@ -59,6 +59,8 @@ class Upstream {
   // After a 101: the raw stream, and what the origin already sent beyond its head. The leftover is taken once.
   [[nodiscard]] virtual Stream& raw_stream() noexcept = 0;
   [[nodiscard]] virtual std::string take_raw_leftover() = 0;
+  // Until what was written to the raw stream before an orderly end has been taken by the transport. Errors: as write().
+  [[nodiscard]] virtual Task<Result<void>> flush_raw() = 0;
 };
 
 }  // namespace postern::http

@@ -37,6 +37,8 @@ class ClientConnection final : public Upstream {
   [[nodiscard]] Stream& raw_stream() noexcept override { return *stream_; }
   // For as long as it stays open, an upgraded connection needs none of the blocks that its heads took.
   [[nodiscard]] std::string take_raw_leftover() override;
+  // The raw stream keeps nothing back.
+  [[nodiscard]] Task<Result<void>> flush_raw() override { return Result<void>(); }
 
   // For requests that are not an Exchange's.
   [[nodiscard]] MessageWriter& writer() noexcept { return writer_; }

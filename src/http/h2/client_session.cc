@@ -10,17 +10,18 @@
 namespace postern::http::h2 {
 namespace {
 
-// An origin that says nothing while it owes answers is asked whether it is still there.
-constexpr auto kSilence = std::chrono::seconds(30);
-constexpr auto kPongWithin = std::chrono::seconds(15);
-
-// The library counts streams up to 2^31; a connection that old makes room for another one before.
-constexpr std::uint32_t kLastStreamId = 0x7fffff00;
+// An origin that says nothing while it owes answers is asked whether it is still there; until it says so, it gets no
+// more requests on that connection.
+constexpr auto kSilence = std::chrono::seconds(10);
+constexpr auto kPongWithin = std::chrono::seconds(10);
+// If it was, and still has nothing to say, it is asked again after this. Servers of gRPC end a connection that asks
+// more often than every five minutes while no answer is under way (ENHANCE_YOUR_CALM, "too_many_pings").
+constexpr auto kSilenceAgain = std::chrono::seconds(310);
 
 constexpr Failure kClosed = {Code::origin_closed, Side::origin, Retry::if_reused};
-constexpr Failure kSilent = {Code::origin_timeout, Side::origin, Retry::never, "no answer to a PING"};
-constexpr Failure kDripping = {Code::origin_timeout, Side::origin, Retry::never, "a header block does not end"};
-constexpr Failure kMalformed = {Code::origin_malformed, Side::origin, Retry::never, "the origin breaks HTTP/2"};
+constexpr Failure kSilent = {Code::origin_timeout, Side::origin, Retry::if_reused, "no answer to a PING"};
+constexpr Failure kDripping = {Code::origin_timeout, Side::origin, Retry::if_reused, "a header block does not end"};
+constexpr Failure kMalformed = {Code::origin_malformed, Side::origin, Retry::if_reused, "the origin breaks HTTP/2"};
 
 }  // namespace
 
@@ -45,7 +46,7 @@ class ClientSession::Impl final : public Session, ClientStream::Owner {
 
   void start();
   [[nodiscard]] Task<Result<void>> ready(MonoTime deadline);
-  [[nodiscard]] bool has_room() const noexcept { return alive() && settled_ && streams_ < most_streams(); }
+  [[nodiscard]] bool has_room() const noexcept { return alive() && settled_ && !asked() && streams_ < most_streams(); }
   [[nodiscard]] bool alive() const noexcept { return !over_ && !going_ && !draining_ && !terminated() && !broken(); }
   [[nodiscard]] bool takes_websockets() const noexcept {
     return nghttp2_session_get_remote_settings(engine(), NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1;
@@ -72,9 +73,8 @@ class ClientSession::Impl final : public Session, ClientStream::Owner {
   HttpStream* open_stream(std::int32_t /*id*/) override { return nullptr; }
   void on_settings() override;
   void on_goaway(std::uint32_t error_code) override;
-  void on_pong() override { ping_at_ = MonoTime::max(); }
   void on_stream_over() override { release_place(); }
-  void after_receive() override { ping_at_ = MonoTime::max(); }
+  void after_receive() override;
   void at_turn_end() override;
   [[nodiscard]] MonoTime deadline() const noexcept override;
   void on_deadline() override;
@@ -85,6 +85,10 @@ class ClientSession::Impl final : public Session, ClientStream::Owner {
 
   [[nodiscard]] Task<void> run();
   [[nodiscard]] std::size_t most_streams() const noexcept;
+  // Whether the origin is there is in question.
+  [[nodiscard]] bool asked() const noexcept { return ping_at_ != MonoTime::max(); }
+  // When it is to be asked, unless it says something before.
+  [[nodiscard]] MonoTime next_ping() const noexcept;
   void release_place() noexcept;
   void lose_streams(const Failure& why) noexcept;
   void tell() noexcept { loop().defer(change_); }
@@ -96,6 +100,7 @@ class ClientSession::Impl final : public Session, ClientStream::Owner {
   MonoTime idle_since_;
   MonoTime busy_since_{};
   MonoTime ping_at_ = MonoTime::max();  // when one was sent that was not answered yet
+  std::uint64_t heard_at_ping_ = 0;     // exchanges and heard() when the last one was sent
   bool settled_ = false;                // the origin's SETTINGS have come
   bool going_ = false;                  // GOAWAY has come
   bool draining_ = false;
@@ -161,6 +166,11 @@ std::unique_ptr<Upstream> ClientSession::Impl::open() {
 
 bool ClientSession::Impl::on_start() noexcept {
   ++exchanges_;
+  if (exchanges_ == rules().limits.max_exchanges) {
+    going_ = true;
+    tell();
+    return true;
+  }
   // The origin may have changed its mind since: a request that it does not take now would wait without an end.
   if (alive() && streams_ <= most_streams()) return true;
   release_place();
@@ -193,7 +203,6 @@ void ClientSession::Impl::lose_streams(const Failure& why) noexcept {
 void ClientSession::Impl::on_settings() {
   settled_ = true;
   ready_gate_.notify();
-  if (nghttp2_session_get_next_stream_id(engine()) > kLastStreamId) going_ = true;
   const bool full = !has_room();  // from the beginning, too
   if (was_full_ && !full) tell();
   was_full_ = full;
@@ -217,12 +226,24 @@ void ClientSession::Impl::drain() noexcept {
   flush();
 }
 
+void ClientSession::Impl::after_receive() {
+  ping_at_ = MonoTime::max();
+  if (!was_full_ || !has_room()) return;
+  was_full_ = false;
+  tell();
+}
+
+MonoTime ClientSession::Impl::next_ping() const noexcept {
+  const bool nothing_new = exchanges_ + heard() == heard_at_ping_;
+  return std::max(busy_since_, last_received()) + (nothing_new ? kSilenceAgain : kSilence);
+}
+
 MonoTime ClientSession::Impl::deadline() const noexcept {
   MonoTime when = MonoTime::max();
-  if (ping_at_ != MonoTime::max()) {
+  if (asked()) {
     when = ping_at_ + kPongWithin;
   } else if (streams_ != 0) {
-    when = std::max(busy_since_, last_received()) + kSilence;
+    when = next_ping();
   }
   if (block_since() != MonoTime::max()) when = std::min(when, block_since() + timeouts_.idle);
   return when;
@@ -234,12 +255,14 @@ void ClientSession::Impl::on_deadline() {
   if (block_since() != MonoTime::max() && now >= block_since() + timeouts_.idle) {
     late_ = &kDripping;
     terminate(NGHTTP2_ENHANCE_YOUR_CALM);
-  } else if (ping_at_ != MonoTime::max()) {
+  } else if (asked()) {
     if (now < ping_at_ + kPongWithin) return;
     late_ = &kSilent;
     give_up();
-  } else if (streams_ != 0 && now >= std::max(busy_since_, last_received()) + kSilence) {
+  } else if (streams_ != 0 && now >= next_ping()) {
     ping_at_ = now;
+    heard_at_ping_ = exchanges_ + heard();
+    was_full_ = true;
     static_cast<void>(nghttp2_submit_ping(engine(), NGHTTP2_FLAG_NONE, kPing.data()));
     push_later();
   }

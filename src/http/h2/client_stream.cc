@@ -139,7 +139,7 @@ void ClientStream::start(const OutgoingHead& out) {
   fields.add(":path", out.target);
   // RFC 8441 5: there is no key in HTTP/2.
   fields.add_all(request.headers, websocket_ ? HeaderName::sec_websocket_key : HeaderName::other);
-  fields.add_all(out.added);
+  fields.add_secret(out.added);
   if (websocket_) {
     websocket_key_ = arena().copy(request.headers.value(HeaderName::sec_websocket_key));
   } else if (request.framing == Framing::length) {

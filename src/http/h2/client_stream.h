@@ -53,6 +53,7 @@ class ClientStream final : public HttpStream, public Upstream {
   bool interrupt() noexcept override { return in_gate().wake(Wake::interrupted) || out_gate().wake(Wake::interrupted); }
   [[nodiscard]] Stream& raw_stream() noexcept override;
   [[nodiscard]] std::string take_raw_leftover() override { return {}; }
+  [[nodiscard]] Task<Result<void>> flush_raw() override { return HttpStream::flush_raw(); }
 
  private:
   [[nodiscard]] bool take_head(ResponseHead& head);

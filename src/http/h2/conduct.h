@@ -64,6 +64,8 @@ class Conduct {
   [[nodiscard]] bool in_header_block() const noexcept { return block_open_ || block_bytes_left_; }
   // How many header blocks have begun: tells one that takes long from many that follow each other.
   [[nodiscard]] std::uint64_t header_blocks() const noexcept { return heads_seen_; }
+  // How many DATA frames have begun.
+  [[nodiscard]] std::uint64_t data_frames() const noexcept { return data_seen_; }
   // A PUSH_PROMISE was seen.
   [[nodiscard]] bool pushed() const noexcept { return pushed_; }
   // Frames seen so far, for who has to share its turn with others.

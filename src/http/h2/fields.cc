@@ -242,6 +242,22 @@ void OutgoingFields::add(std::string_view name, std::string_view value) {
   fields_.push_back({bytes(name), bytes(value), name.size(), value.size(), NGHTTP2_NV_FLAG_NONE});
 }
 
+namespace {
+
+bool keeps_out_of_the_table(HeaderName name) noexcept {
+  switch (name) {
+    case HeaderName::authorization:
+    case HeaderName::proxy_authorization:
+    case HeaderName::cookie:
+    case HeaderName::set_cookie: return true;
+    // A value that never comes again would only push others out, here and at the peer's.
+    case HeaderName::x_request_id: return true;
+    default: return false;
+  }
+}
+
+}  // namespace
+
 void OutgoingFields::add_all(const Headers& headers, HeaderName nor) {
   for (const Field& field : headers) {
     switch (field.id) {
@@ -257,10 +273,15 @@ void OutgoingFields::add_all(const Headers& headers, HeaderName nor) {
       default:
         if (field.id != HeaderName::other && field.id == nor) continue;
         add(field.name, field.value);
-        // A value that never comes again would only push others out of HPACK's table, here and at the peer's.
-        if (field.id == HeaderName::x_request_id) fields_.back().flags = NGHTTP2_NV_FLAG_NO_INDEX;
+        if (keeps_out_of_the_table(field.id)) fields_.back().flags = NGHTTP2_NV_FLAG_NO_INDEX;
     }
   }
+}
+
+void OutgoingFields::add_secret(const Headers& headers) {
+  const std::size_t before = fields_.size();
+  add_all(headers);
+  for (std::size_t i = before; i < fields_.size(); ++i) fields_[i].flags = NGHTTP2_NV_FLAG_NO_INDEX;
 }
 
 void OutgoingFields::add_status(int status) {

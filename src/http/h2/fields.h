@@ -110,8 +110,11 @@ class OutgoingFields {
 
   void add(std::string_view name, std::string_view value);
   // All but those that belong to one connection (RFC 9113 8.2.2), Host, the length, which add_length() says, and
-  // `nor`.
+  // `nor`. Credentials go out as never indexed (RFC 7541 7.1.3): requests of others on the same connection must not be
+  // able to find out by the size of theirs what is in HPACK's table.
   void add_all(const Headers& headers, HeaderName nor = HeaderName::other);
+  // As add_all(), each of them a credential.
+  void add_secret(const Headers& headers);
   void add_status(int status);
   void add_length(std::uint64_t length);
 

@@ -117,18 +117,21 @@ TEST(OutgoingFields, LeaveOutWhatBelongsToAConnection) {
   EXPECT_EQ(text, ":status|207 X-Kept|v content-length|12345 ");
 }
 
-TEST(OutgoingFields, KeepWhatIsNewEveryTimeOutOfTheTable) {
+TEST(OutgoingFields, KeepCredentialsAndWhatIsNewEveryTimeOutOfTheTable) {
   Headers headers;
   headers.append("X-Kept", "v");
-  headers.append("X-Request-Id", "0123456789abcdef");
-  headers.append("X-Other", "v");
+  for (const char* const name : {"X-Request-Id", "Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie"}) {
+    headers.append(name, "0123456789abcdef");
+  }
+  Headers identity;
+  identity.append("X-Backend-Secret", "0123456789abcdef");
   std::vector<nghttp2_nv> space;
   OutgoingFields fields(space);
   fields.add_all(headers, HeaderName::other);
-  ASSERT_EQ(fields.size(), 3u);
+  fields.add_secret(identity);
+  ASSERT_EQ(fields.size(), 7u);
   EXPECT_EQ(fields.data()[0].flags, NGHTTP2_NV_FLAG_NONE);
-  EXPECT_EQ(fields.data()[1].flags, NGHTTP2_NV_FLAG_NO_INDEX);
-  EXPECT_EQ(fields.data()[2].flags, NGHTTP2_NV_FLAG_NONE);
+  for (std::size_t i = 1; i < 7; ++i) EXPECT_EQ(fields.data()[i].flags, NGHTTP2_NV_FLAG_NO_INDEX) << i;
 }
 
 }  // namespace

@@ -13,6 +13,8 @@ struct Limits {
   std::uint32_t stream_window = 256 * 1024;       // bytes that a peer may send ahead of who reads, per stream
   std::uint32_t connection_window = 1024 * 1024;  // and per connection
   std::size_t max_output = 64 * 1024;             // bytes serialised ahead of the transport
+  // Streams that we open on a connection before another one takes over: the identifiers of RFC 9113 5.1.1 end at 2^30.
+  std::uint64_t max_exchanges = (std::uint64_t{1} << 30u) - 1024;
 };
 
 }  // namespace postern::http::h2

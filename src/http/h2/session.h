@@ -71,7 +71,10 @@ class Session : Loop::Deferred {
   // The peer could not send even if it wanted: other streams hold the connection's whole window.
   [[nodiscard]] bool window_taken_by_others() const noexcept;
   void on_oversized_head() noexcept { conduct_.oversized_head(); }
-  void on_opened_by_us() noexcept { conduct_.opened_by_us(); }
+  void on_opened_by_us() noexcept {
+    ++counters_->streams;
+    conduct_.opened_by_us();
+  }
   // Payload of DATA frames of all streams that was serialised.
   [[nodiscard]] std::uint64_t data_written() const noexcept { return data_written_; }
   void on_data_written(std::size_t bytes) noexcept { data_written_ += bytes; }
@@ -117,6 +120,8 @@ class Session : Loop::Deferred {
   [[nodiscard]] bool peer_at_fault() const noexcept { return peer_at_fault_; }
   [[nodiscard]] Stream& transport() noexcept { return *transport_; }
   [[nodiscard]] MonoTime last_received() const noexcept { return last_received_; }
+  // Grows with every frame that belongs to a message.
+  [[nodiscard]] std::uint64_t heard() const noexcept { return conduct_.header_blocks() + conduct_.data_frames(); }
   // Since when a header block has been under way; MonoTime::max(): none is. Nothing else can come in meanwhile.
   [[nodiscard]] MonoTime block_since() const noexcept { return block_since_; }
   [[nodiscard]] static HttpStream* stream_of(nghttp2_session* engine, std::int32_t id) noexcept;
