@@ -1,6 +1,10 @@
 #include "cli/origin_snippets.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+
+#include "base/strings.h"
 
 namespace postern::cli {
 namespace {
@@ -8,7 +12,7 @@ namespace {
 // nginx before 1.27 has no variable for subject alternative names, so it is the common name that it looks at; every
 // certificate of the client CA has the origin there.
 constexpr std::string_view kNginx = R"(# nginx, in http {}:
-map $ssl_client_s_dn $from_postern {
+map $ssl_client_s_dn $from_postern_%VARIABLE% {
   default 0;
   "CN=%ORIGIN%" 1;  # issued for this origin, not for another one of the same deployment
 }
@@ -21,7 +25,7 @@ server {
   ssl_verify_client on;
   ssl_conf_command VerifyMode Require;  # nginx 1.19.4 or later: without a certificate there is not even a handshake
   ssl_verify_depth 1;
-  if ($from_postern = 0) { return 403; }
+  if ($from_postern_%VARIABLE% = 0) { return 403; }
   location / { proxy_pass http://%BACKEND%; }
 }
 )";
@@ -116,12 +120,26 @@ void replace_all(std::string& text, std::string_view what, std::string_view by) 
   }
 }
 
+// A part of the name of a variable of nginx that no other origin has.
+std::string variable_of(std::string_view origin) {
+  std::string out;
+  for (const char c : origin) {
+    if (is_alpha(c) || is_digit(c)) {
+      out += c;
+    } else {
+      out += fmt::format("_{:02x}", static_cast<unsigned char>(c));
+    }
+  }
+  return out;
+}
+
 }  // namespace
 
 std::string to_text(const OriginSnippet& snippet) {
   std::string text(text_for(snippet.server));
   replace_all(text, "%FILES%", snippet.files);
   replace_all(text, "%ORIGIN%", snippet.origin);
+  replace_all(text, "%VARIABLE%", variable_of(snippet.origin));
   replace_all(text, "%DEPLOYMENT%", snippet.deployment);
   replace_all(text, "%PORT%", snippet.port);
   replace_all(text, "%BACKEND%", snippet.backend);

@@ -108,7 +108,7 @@ Result<std::shared_ptr<const CertifiedKey>> with_key(Result<X509Ptr> leaf, KeyPt
 
 std::string to_pem(EVP_PKEY* key) {
   const CleanErrorQueue errors;
-  const BioPtr out(BIO_new(BIO_s_mem()));
+  const BioPtr out(BIO_new(BIO_s_secmem()));
   if (!out || PEM_write_bio_PrivateKey(out.get(), key, nullptr, nullptr, 0, nullptr, nullptr) != 1) return {};
   return content_of(out.get());
 }

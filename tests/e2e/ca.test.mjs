@@ -209,8 +209,8 @@ function ask(port, { servername = name, trust = read('server-ca.pem'), maxVersio
 }
 
 // The snippet with the paths and ports of this test.
-async function snippet(server, port) {
-  return JSON.parse(ok(await here('export', '--for', server, '--origin', 'orders', '--json'))).snippet
+async function snippet(server, port, origin = 'orders') {
+  return JSON.parse(ok(await here('export', '--for', server, '--origin', origin, '--json'))).snippet
     .replaceAll('/etc/postern', certificates).replaceAll('127.0.0.1:8080', `127.0.0.1:${app.address().port}`)
     .replace('listen 8443', `listen 127.0.0.1:${port}`).replace(':8443', `127.0.0.1:${port}`).replace('(8443)', `(${port}, '127.0.0.1')`);
 }
@@ -267,3 +267,18 @@ for (const server of Object.keys(start)) {
     });
   });
 }
+
+test('one nginx holds two origins, and each lets in only its own', async () => {
+  ok(await here('issue-origin', 'orders-2', '--dns', name, '--out', certificates));
+  const ports = { orders: await freePort(), 'orders-2': await freePort() };
+  const texts = await Promise.all(Object.entries(ports).map(([origin, port]) => snippet('nginx', port, origin)));
+  const child = await start.nginx(texts.join(''), temporaryDirectory());
+  const client = { orders: await clientFor('orders'), 'orders-2': await clientFor('orders-2') };
+  await until('nginx listens', async () => {
+    if (child.exit) throw new Error(`nginx ended: ${child.stderr}`);
+    return (await ask(ports['orders-2'], client['orders-2'])).status;
+  });
+  for (const [origin, port] of Object.entries(ports)) {
+    for (const other of Object.keys(ports)) assert.equal((await ask(port, client[other])).status, other === origin ? 200 : 403, `${other} at ${origin}`);
+  }
+});

@@ -357,3 +357,13 @@ test('after all this the gateway is what it was', async () => {
   assert.deepEqual(origin.errors, []);
   wire.close();
 });
+
+test('all this is counted', async () => {
+  const client = { side: 'client' };
+  await until('the counts', async () => (await gateway.metric('postern_http2_floods_total', client)) > 0);
+  for (const [name, labels] of [['connections_total', client], ['streams_total', client], ['resets_total', { ...client, direction: 'received' }], ['resets_total', { ...client, direction: 'sent' }],
+    ['goaways_total', { ...client, direction: 'sent', code: 'ENHANCE_YOUR_CALM' }]]) {
+    assert.ok((await gateway.metric(`postern_http2_${name}`, labels)) > 0, name);
+  }
+  assert.equal(await gateway.metric('postern_http2_connections_total', { side: 'origin' }), 0, 'the origin speaks HTTP/1');
+});

@@ -505,6 +505,36 @@ TEST(ClientSession, AskWhetherASilentOriginIsThere) {
   EXPECT_FALSE(client.session->alive());
 }
 
+TEST(ClientSession, EndsBeforeItsIdentifiersDo) {
+  Client client;
+  client.limits.max_exchanges = 2;
+  client.greet();
+  Exchanging a("GET", "/a");
+  client.begin(a);
+  EXPECT_TRUE(client.session->has_room());
+  Exchanging b("GET", "/b");
+  client.begin(b);
+  EXPECT_FALSE(client.session->has_room());
+  EXPECT_FALSE(client.session->alive());
+  EXPECT_EQ(client.changes, 1);
+  client.say(headers(1, response("200"), true) + headers(3, response("204"), true));
+  EXPECT_TRUE(a.head.starts_with("200")) << a.head;
+  EXPECT_TRUE(b.head.starts_with("204")) << b.head;
+}
+
+TEST(ClientSession, WhatAnotherStreamBroughtDownMayBeTriedAgain) {
+  Client client;
+  client.greet();
+  Exchanging a("GET", "/a");
+  Exchanging b("GET", "/b");
+  client.begin(a);
+  client.begin(b);
+  client.say(headers(1, response("200"), false) + settings({{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 0xffffffff}}));
+  EXPECT_EQ(b.head, "PST-U005 the origin breaks HTTP/2");
+  EXPECT_EQ(b.retry, Retry::if_reused);
+  EXPECT_TRUE(a.head.starts_with("200")) << a.head;
+}
+
 // Whole conversations, ended at every possible turn: by the origin, by who waits, and by the owner of the session.
 TEST(ClientSession, MayEndAtAnyTurn) {
   for (const int who : {0, 1, 2}) {

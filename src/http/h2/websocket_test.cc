@@ -168,6 +168,45 @@ TEST(WebSocketClient, AsksByExtendedConnectAndSeesA101) {
   EXPECT_EQ(client.session->streams(), 0u);
 }
 
+TEST(WebSocketClient, TheLastBytesWaitForTheWindow) {
+  Client client;
+  client.greet();
+  client.say(settings({{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 5}}));
+  Exchanging a("GET", "/ws");
+  const Handshake handshake(a);
+  a.reads_body = false;
+  client.begin(a);
+  client.say(headers(1, response("200"), false));
+  Stream& stream = a.upstream->raw_stream();
+  iovec part{const_cast<char*>("hello world"), 11};
+  EXPECT_EQ(stream.try_write({&part, 1}).bytes, 11u);
+  stream.shutdown_write();
+  EXPECT_EQ(client.say(""), "data 1 5");
+  std::string flushed;
+  client.tasks.spawn(store(a.upstream->flush_raw(), flushed));
+  settle(client.loop);
+  EXPECT_EQ(flushed, "");
+  EXPECT_EQ(client.say(window_update(1, 100)), "data 1 6 end");
+  EXPECT_EQ(flushed, "ok");
+
+  // An origin that takes nothing any more does not hold it for ever.
+  Exchanging b("GET", "/ws");
+  const Handshake another(b);
+  b.reads_body = false;
+  client.begin(b);
+  client.say(headers(3, response("200"), false));
+  EXPECT_EQ(b.upstream->raw_stream().try_write({&part, 1}).bytes, 11u);
+  b.upstream->raw_stream().shutdown_write();
+  client.say("");
+  std::string never;
+  client.tasks.spawn(store(b.upstream->flush_raw(), never));
+  for (int i = 0; i < 40 && never.empty(); ++i) {
+    advance(client.loop, client.clock, 4s);
+    client.say(ping());  // the origin is there
+  }
+  EXPECT_EQ(never.substr(0, 8), "PST-U003");
+}
+
 TEST(WebSocketClient, WhatIsNotAcceptedIsAResponse) {
   Client client;
   client.greet();
