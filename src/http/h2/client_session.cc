@@ -87,6 +87,8 @@ class ClientSession::Impl final : public Session, ClientStream::Owner {
   [[nodiscard]] std::size_t most_streams() const noexcept;
   // Whether the origin is there is in question.
   [[nodiscard]] bool asked() const noexcept { return ping_at_ != MonoTime::max(); }
+  // Grows with everything that is said of requests, on either side.
+  [[nodiscard]] std::uint64_t news() const noexcept { return exchanges_ + heard(); }
   // When it is to be asked, unless it says something before.
   [[nodiscard]] MonoTime next_ping() const noexcept;
   void release_place() noexcept;
@@ -99,10 +101,10 @@ class ClientSession::Impl final : public Session, ClientStream::Owner {
   MonoTime created_;
   MonoTime idle_since_;
   MonoTime busy_since_{};
-  MonoTime ping_at_ = MonoTime::max();  // when one was sent that was not answered yet
-  std::uint64_t heard_at_ping_ = 0;     // exchanges and heard() when the last one was sent
-  bool settled_ = false;                // the origin's SETTINGS have come
-  bool going_ = false;                  // GOAWAY has come
+  MonoTime ping_at_ = MonoTime::max();              // when one was sent that was not answered yet
+  std::uint64_t news_at_ping_ = ~std::uint64_t{0};  // news() when the last one was sent
+  bool settled_ = false;                            // the origin's SETTINGS have come
+  bool going_ = false;                              // GOAWAY has come
   bool draining_ = false;
   bool over_ = false;
   const Failure* late_ = nullptr;  // what took too long, if that is why
@@ -165,7 +167,13 @@ std::unique_ptr<Upstream> ClientSession::Impl::open() {
 }
 
 bool ClientSession::Impl::on_start() noexcept {
-  ++exchanges_;
+  if (news() == news_at_ping_) {
+    busy_since_ = loop().now();
+    ++exchanges_;
+    move_deadline();
+  } else {
+    ++exchanges_;
+  }
   if (exchanges_ == rules().limits.max_exchanges) {
     going_ = true;
     tell();
@@ -234,8 +242,7 @@ void ClientSession::Impl::after_receive() {
 }
 
 MonoTime ClientSession::Impl::next_ping() const noexcept {
-  const bool nothing_new = exchanges_ + heard() == heard_at_ping_;
-  return std::max(busy_since_, last_received()) + (nothing_new ? kSilenceAgain : kSilence);
+  return std::max(busy_since_, last_received()) + (news() == news_at_ping_ ? kSilenceAgain : kSilence);
 }
 
 MonoTime ClientSession::Impl::deadline() const noexcept {
@@ -261,7 +268,7 @@ void ClientSession::Impl::on_deadline() {
     give_up();
   } else if (streams_ != 0 && now >= next_ping()) {
     ping_at_ = now;
-    heard_at_ping_ = exchanges_ + heard();
+    news_at_ping_ = news();
     was_full_ = true;
     static_cast<void>(nghttp2_submit_ping(engine(), NGHTTP2_FLAG_NONE, kPing.data()));
     push_later();
