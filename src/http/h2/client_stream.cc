@@ -166,7 +166,7 @@ Task<Result<void>> ClientStream::finish(const Headers& trailers) {
 
 // A failure is for receive_head() to tell, which knows whether it is safe to try again.
 Task<Result<void>> ClientStream::flush() {
-  if (!failure()) session()->push();
+  if (!failure()) session()->push_later();
   return Result<void>();
 }
 
