@@ -291,6 +291,8 @@ void OutgoingFields::add_all(const Headers& headers, HeaderName nor) {
         }
         if (field.id == nor) continue;
         add_constant_name(header_text(field.id), field.value);
+        // The first one leaves its name there for those that follow.
+        if (field.id == HeaderName::x_request_id && !std::exchange(space_.knows_request_id, true)) continue;
         if (keeps_out_of_the_table(field.id)) fields_.back().flags |= NGHTTP2_NV_FLAG_NO_INDEX;
     }
   }

@@ -106,12 +106,17 @@ struct ResponseFacts {
 // The head that both make. `out` is written over.
 void make_response(const ResponseFacts& facts, const Headers& fields, ResponseHead& out);
 
+// Where the blocks of one session are put together, one after the other.
+struct FieldSpace {
+  std::vector<nghttp2_nv> fields;
+  bool knows_request_id = false;  // HPACK's table has had the name X-Request-Id
+};
+
 // The fields of a block to be sent: views, taken by the library when it is submitted, which also makes names
 // lower-case.
 class OutgoingFields {
  public:
-  // `space` is reused from block to block.
-  explicit OutgoingFields(std::vector<nghttp2_nv>& space) noexcept : fields_(space) { fields_.clear(); }
+  explicit OutgoingFields(FieldSpace& space) noexcept : space_(space), fields_(space.fields) { fields_.clear(); }
   OutgoingFields(const OutgoingFields&) = delete;
   OutgoingFields& operator=(const OutgoingFields&) = delete;
 
@@ -131,6 +136,7 @@ class OutgoingFields {
   [[nodiscard]] std::size_t size() const noexcept { return fields_.size(); }
 
  private:
+  FieldSpace& space_;
   std::vector<nghttp2_nv>& fields_;
   std::array<char, 3> status_{};
   std::array<char, 20> length_{};
