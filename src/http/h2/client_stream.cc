@@ -166,7 +166,14 @@ Task<Result<void>> ClientStream::finish(const Headers& trailers) {
 
 // A failure is for receive_head() to tell, which knows whether it is safe to try again.
 Task<Result<void>> ClientStream::flush() {
-  if (!failure()) session()->push_later();
+  if (failure()) return Result<void>();
+  if (bodiless_) {
+    // Together with those of the other requests of this turn: what serialises is then in the processor's cache. If
+    // the origin's GOAWAY comes first, the request can be sent elsewhere.
+    session()->push_later();
+  } else {
+    session()->push();
+  }
   return Result<void>();
 }
 
