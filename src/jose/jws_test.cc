@@ -15,8 +15,6 @@ namespace {
 
 using namespace test;
 
-std::ostream& operator<<(std::ostream& out, TokenFault fault) { return out << text_of(fault); }
-
 PublicKey public_key(std::string_view jwk, Algorithm rsa_algorithm = Algorithm::RS256) {
   auto key = public_key_from_jwk(Json::parse(jwk).value(), Owner::stranger, rsa_algorithm);
   EXPECT_TRUE(key) << key.error().detail;

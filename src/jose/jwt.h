@@ -47,14 +47,14 @@ class Claims {
 // What a verifier insists on. Issuer and audience have no default: a token is good for somebody or for nobody
 // (RFC 8725 3.8, 3.9), so with either left empty nothing is accepted.
 struct Expectations {
-  std::string_view issuer;                      // exactly this
-  std::span<const std::string_view> audiences;  // at least one of them, exactly
-  std::string_view subject;                     // exactly this; "": any
-  WallTime now;
+  std::string_view issuer = {};                      // exactly this
+  std::span<const std::string_view> audiences = {};  // at least one of them, exactly
+  std::string_view subject = {};                     // exactly this; "": any
+  WallTime now = {};
   Duration leeway = std::chrono::seconds(0);  // for clocks that differ, in both directions
-  std::optional<Duration> max_age;            // since iat, which is then required
-  std::optional<Duration> max_lifetime;       // from iat to exp; both are then required
-  std::string_view type;                      // typ, checked by verify_jwt() only; "": any
+  std::optional<Duration> max_age = {};       // since iat, which is then required
+  std::optional<Duration> max_lifetime = {};  // from iat to exp; both are then required
+  std::string_view type = {};                 // typ, checked by verify_jwt() only; "": any
   enum class Expiry : std::uint8_t { required, optional } expiry = Expiry::required;
 };
 

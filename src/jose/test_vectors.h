@@ -1,7 +1,17 @@
-// For tests: the published examples of the RFCs. Their keys are good for nothing else.
+// For tests: the published examples of the RFCs. Their keys are good for nothing else. And how GoogleTest shows a
+// fault.
 #pragma once
 
+#include <ostream>
 #include <string_view>
+
+#include "jose/token_fault.h"
+
+namespace postern::jose {
+
+inline void PrintTo(TokenFault fault, std::ostream* out) { *out << text_of(fault); }
+
+}  // namespace postern::jose
 
 namespace postern::jose::test {
 
