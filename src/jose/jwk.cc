@@ -112,7 +112,7 @@ class Number {
     return Number(std::move(*bytes));
   }
   Number(Number&&) noexcept = default;
-  Number& operator=(Number&&) noexcept = default;
+  Number& operator=(Number&&) = delete;
   ~Number() { OPENSSL_cleanse(bytes_.data(), bytes_.size()); }
 
   [[nodiscard]] const std::string& bytes() const noexcept { return bytes_; }
