@@ -266,18 +266,23 @@ test('no request fails when the origin takes a connection out of service', async
     assert.equal(answers.filter((answer) => answer.text() === 'one').length, 1);
     assert.ok((await gateway.metric('postern_retries_total')) >= 1);
   });
-  await t.test('a refused stream is sent again, unless its body is gone', async () => {
+  await t.test('a refused stream is sent again, whatever its method, and with its body', async () => {
     let refuse = 1;
-    const origin = await startHttp2Origin({ onStream: (stream) => {
+    const origin = await startHttp2Origin({ onStream: async (stream) => {
       if (refuse-- > 0) { stream.close(code.REFUSED_STREAM); return; }
-      stream.resume().on('end', () => { stream.respond({ ':status': 200 }); stream.end('ok'); });
+      let body = '';
+      for await (const bytes of stream) body += bytes;
+      stream.respond({ ':status': 200 });
+      stream.end(`${body.length} ${body.slice(-3)}`);
     } });
     const gateway = await gatewayTo({ url: origin.url, http2: 'always' });
-    for (const method of ['GET', 'POST', 'DELETE']) {
+    assert.equal((await send(gateway, '/refused/never', { method: 'POST' })).status, 200);
+    for (const [method, size] of [['GET', 0], ['POST', 0], ['DELETE', 0], ['POST', 5], ['PATCH', 50_000]]) {
       refuse = 1;
-      const answer = await send(gateway, `/refused/${method}`, { method });
-      assert.equal(answer.status, 200, answer.text());
-      assert.equal((await gateway.logged((entry) => entry.path === `/refused/${method}`)).attempts, 2);
+      const target = `/refused/${method}/${size}`;
+      const answer = await send(gateway, target, { method, body: size ? `${'x'.repeat(size - 3)}end` : '' });
+      assert.deepEqual([answer.status, answer.text()], [200, `${size} ${size ? 'end' : ''}`]);
+      assert.equal((await gateway.logged((entry) => entry.path === target)).attempts, 2, target);
     }
     refuse = 100;
     const answer = await send(gateway, '/refused/always');
