@@ -184,6 +184,8 @@ test('a stalled reader does not hold the window that all streams of the connecti
   const origin = await startHttp2Origin({
     onStream: (stream, headers) => {
       const size = Number(headers[':path'].slice(1));
+      // Node resets a stream whose request nobody has read, sometimes before its last frame has gone out.
+      stream.resume();
       stream.respond({ ':status': 200 });
       let left = size;
       const block = Buffer.alloc(16_384, 'x');
