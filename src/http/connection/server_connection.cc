@@ -38,8 +38,8 @@ Task<void> ServerConnection::serve(RequestHandler& handler) {
     const bool arrived = co_await wait_for_request();
     if (!arrived) co_return;
     const AfterResponse after = co_await handler.handle(*this);
-    if (after == AfterResponse::close || !keep_alive_ || !messages_->writer.complete()) break;
-    if (!messages_->body.end_message()) break;
+    if (after == AfterResponse::close || !keep_alive_ || !messages().writer.complete()) break;
+    if (!messages().body.end_message()) break;
     if (draining_) break;
     forget_messages();
     // Requests that are answered at once can be sent without end, too.
@@ -80,17 +80,16 @@ Task<bool> ServerConnection::wait_for_request() {
   }
   if (waited) deadline_.clear();
   state_ = State::busy;
-  messages_ = std::make_unique<Messages>(*this);
   ++requests_;
   keep_alive_ = requests_ < limits_.max_requests && !draining_;
   co_return true;
 }
 
 Result<h1::Parse> ServerConnection::parse(Exchange& exchange) {
-  Result<h1::Parse> parsed = messages_->parser.parse(in_.view(), limits_.head, exchange.request);
+  Result<h1::Parse> parsed = messages().parser.parse(in_.view(), limits_.head, exchange.request);
   if (parsed && *parsed == h1::Parse::done) {
     const RequestHead& request = exchange.request;
-    messages_->body.begin(messages_->parser.head_size(), request.framing, request.content_length);
+    messages().body.begin(messages().parser.head_size(), request.framing, request.content_length);
     head_request_ = request.method == Method::head;
     http_1_0_ = request.version == Version::http_1_0;
     keep_alive_ = keep_alive_ && request.keep_alive;
@@ -138,20 +137,20 @@ Task<Result<void>> ServerConnection::receive_more(Exchange& exchange) {
 }
 
 Task<Result<void>> ServerConnection::send_continue() {
-  messages_->writer.head().append("HTTP/1.1 100 Continue\r\n\r\n");
-  return messages_->writer.flush();
+  messages().writer.head().append("HTTP/1.1 100 Continue\r\n\r\n");
+  return messages().writer.flush();
 }
 
 Task<Result<void>> ServerConnection::send_informational(const ResponseHead& head) {
   if (http_1_0_) return Result<void>();  // RFC 9110 15.2: a 1.0 client cannot take one
-  h1::write_response_head(messages_->writer.head(), head.status, head.reason, head.headers);
-  return messages_->writer.flush();
+  h1::write_response_head(messages().writer.head(), head.status, head.reason, head.headers);
+  return messages().writer.flush();
 }
 
 void ServerConnection::start(const ResponseHead& head) {
-  Buffer& out = messages_->writer.head();
+  Buffer& out = messages().writer.head();
   // A request body that is still on its way would be read as the next request.
-  if (!messages_->body.complete()) keep_alive_ = false;
+  if (!messages().body.complete()) keep_alive_ = false;
   if (draining_) keep_alive_ = false;
   Framing framing = head.framing;
   if (framing == Framing::until_close) framing = http_1_0_ ? Framing::until_close : Framing::chunked;
@@ -177,26 +176,26 @@ void ServerConnection::start(const ResponseHead& head) {
   }
   out.append("\r\n");
   bodiless_ = bodiless;
-  messages_->writer.begin_body(bodiless ? Framing::none : framing, head.content_length);
+  messages().writer.begin_body(bodiless ? Framing::none : framing, head.content_length);
 }
 
 Task<Result<void>> ServerConnection::write(std::string_view bytes, End end) {
   if (bodiless_) bytes = {};
-  return messages_->writer.write(bytes, end);
+  return messages().writer.write(bytes, end);
 }
 
-Task<Result<void>> ServerConnection::finish(const Headers& trailers) { return messages_->writer.finish(trailers); }
+Task<Result<void>> ServerConnection::finish(const Headers& trailers) { return messages().writer.finish(trailers); }
 
 // Closes so that the client gets the whole response: closing with unread input would reset the connection and could
 // destroy what is still on its way (RFC 9112 9.6).
 Task<void> ServerConnection::linger() {
   state_ = State::closing;
-  if (!messages_->writer.complete()) {
+  if (!messages().writer.complete()) {
     stream_->reset_on_close();  // a truncated response must not look complete
     co_return;
   }
   // Nothing unread, nothing expected: an ordinary close is safe and saves a turn.
-  if (messages_->body.complete() && messages_->body.leftover().empty() && !stream_->may_read()) co_return;
+  if (messages().body.complete() && messages().body.leftover().empty() && !stream_->may_read()) co_return;
   stream_->shutdown_write();
   deadline_.set_after(kLingerTime);
   in_.clear();

@@ -53,17 +53,17 @@ class ServerConnection final : public Downstream, public ListNode, Stream::Abort
     return in_.view().find_first_not_of("\r\n") == std::string_view::npos;
   }
   [[nodiscard]] Task<Result<void>> receive(Exchange& exchange) override;
-  [[nodiscard]] BodySource& body() override { return messages_->body; }
+  [[nodiscard]] BodySource& body() override { return messages().body; }
   [[nodiscard]] Task<Result<void>> send_continue() override;
   [[nodiscard]] Task<Result<void>> send_informational(const ResponseHead& head) override;
   void start(const ResponseHead& head) override;
   [[nodiscard]] Task<Result<void>> write(std::string_view bytes, End end) override;
   [[nodiscard]] Task<Result<void>> finish(const Headers& trailers) override;
   void close_after_response() noexcept override { keep_alive_ = false; }
-  [[nodiscard]] std::uint64_t sent() const noexcept override { return messages_->writer.body_bytes(); }
-  bool interrupt_write() noexcept override { return messages_->writer.interrupt(); }
+  [[nodiscard]] std::uint64_t sent() const noexcept override { return messages_ ? messages_->writer.body_bytes() : 0; }
+  bool interrupt_write() noexcept override { return messages_ && messages_->writer.interrupt(); }
   [[nodiscard]] Stream& raw_stream() noexcept override { return *stream_; }
-  [[nodiscard]] std::string_view raw_leftover() noexcept override { return messages_->body.leftover(); }
+  [[nodiscard]] std::string_view raw_leftover() noexcept override { return messages().body.leftover(); }
 
   [[nodiscard]] Buffer& input() noexcept { return in_; }
   // Nothing of a request has arrived: may be closed at once when the gateway drains.
@@ -86,6 +86,10 @@ class ServerConnection final : public Downstream, public ListNode, Stream::Abort
     MessageWriter writer;
   };
 
+  [[nodiscard]] Messages& messages() {
+    if (!messages_) messages_ = std::make_unique<Messages>(*this);
+    return *messages_;
+  }
   void on_abort() override { owner_.on_connection_aborted(*this); }
   [[nodiscard]] Task<bool> wait_for_request();
   [[nodiscard]] Task<Result<void>> receive_more(Exchange& exchange);
@@ -108,7 +112,7 @@ class ServerConnection final : public Downstream, public ListNode, Stream::Abort
   Deadline deadline_;
   BufferPool& pool_;
   Buffer in_;
-  std::unique_ptr<Messages> messages_;  // while a request is under way
+  std::unique_ptr<Messages> messages_;  // from the first byte of a request to the end of its exchange
 };
 
 }  // namespace postern::http

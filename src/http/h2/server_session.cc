@@ -103,7 +103,7 @@ Task<void> ServerSession::Impl::serve(std::string early) {
   serving_ = true;
   begin(settings);
   if (draining_) announce_end();
-  if (!early.empty()) receive(early);
+  if (!early.empty()) receive(std::exchange(early, {}));
   co_await read();
   abandon_all();
   co_await close_in_order();
