@@ -71,7 +71,11 @@ Task<Result<void>> OriginExchange::request() {
         reused && outcome.error().retry() == Retry::if_reused && outcome.error().code() == Code::origin_closed;
     const bool was_refused = reused && outcome.error().retry() == Retry::yes;
     const bool is_free = was_dead || was_refused;
-    if (outcome.error().side() == Side::origin && !is_free) judge(origins::Outcome::failure);
+    // What a client asks for may not be there at all (a WebSocket, a login of the connection): that costs nobody the
+    // origin.
+    const bool was_wished = outcome.error().code() == Code::origin_upgrade_failed;
+    const bool counts = !is_free && !was_wished;
+    if (outcome.error().side() == Side::origin && counts) judge(origins::Outcome::failure);
     over_ = !may_retry(outcome.error(), is_free);
     uploads_.cancel_all();
     lease_.close();
@@ -357,10 +361,8 @@ Task<Result<void>> OriginExchange::relay_body() {
         // A recipient that merges them into the head (RFC 9110 6.5) must find nothing there that is not said in heads.
         http::ResponseHead trailing;
         http::Headers& trailers = trailing.headers;
-        for (const http::Field& field : body.trailers()) {
-          if (field.id != http::HeaderName::x_request_id) trailers.append(field.name, field.value, field.id);
-        }
-        http::strip_response_hop_by_hop(trailing, reserved_);
+        for (const http::Field& field : body.trailers()) trailers.append(field.name, field.value, field.id);
+        http::strip_response_trailers(trailing, reserved_);
         guard_reflection(context_, *origin_.plan, exchange_.request_id, trailers);
         ended = true;
         Result<void> finished = co_await client_.finish(trailers);

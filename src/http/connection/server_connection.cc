@@ -1,5 +1,7 @@
 #include "http/connection/server_connection.h"
 
+#include <algorithm>
+
 #include "http/h1/serialize.h"
 #include "platform/turn_budget.h"
 
@@ -53,6 +55,7 @@ Task<void> ServerConnection::serve(RequestHandler& handler) {
 void ServerConnection::forget_messages() {
   messages_.reset();
   head_request_ = http_1_0_ = bodiless_ = false;
+  head_began_ = MonoTime::max();
 }
 
 // False if the client left, or stayed silent too long, before the first byte of a request.
@@ -107,7 +110,7 @@ Task<Result<void>> ServerConnection::receive(Exchange& exchange) {
 
 Task<Result<void>> ServerConnection::receive_more(Exchange& exchange) {
   // One deadline for the whole head, however slowly it drips.
-  deadline_.set_after(limits_.header_timeout);
+  deadline_.set(std::min(loop_.now(), head_began_) + limits_.header_timeout);
   for (;;) {
     const IoResult read = stream_->try_read(in_.writable());
     if (read.status == IoStatus::would_block) {

@@ -66,6 +66,8 @@ class ServerConnection final : public Downstream, public ListNode, Stream::Abort
   [[nodiscard]] std::string_view raw_leftover() noexcept override { return messages().body.leftover(); }
 
   [[nodiscard]] Buffer& input() noexcept { return in_; }
+  // For what is in input() before serve(): when its first byte came, which is when the time for the head begins.
+  void head_began(MonoTime when) noexcept { head_began_ = when; }
   // Nothing of a request has arrived: may be closed at once when the gateway drains.
   [[nodiscard]] bool idle() const noexcept { return state_ == State::idle; }
   // Ends the connection after the present exchange; at once if it is idle, but a request that is already here is
@@ -109,6 +111,7 @@ class ServerConnection final : public Downstream, public ListNode, Stream::Abort
   bool http_1_0_ = false;
   bool bodiless_ = false;  // of the response: nothing after the head, whatever is written
   std::uint32_t requests_ = 0;
+  MonoTime head_began_ = MonoTime::max();  // before this object was there
   Deadline deadline_;
   BufferPool& pool_;
   Buffer in_;
