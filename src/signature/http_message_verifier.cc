@@ -8,7 +8,7 @@
 namespace postern::signature {
 namespace {
 
-// More than one hop adds signatures; nobody needs more than a few.
+// Bounds for what find_key looks up and remember_nonce keeps.
 constexpr std::size_t kMaxKeyid = 256;
 constexpr std::size_t kMaxNonce = 256;
 

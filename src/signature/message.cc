@@ -93,8 +93,15 @@ void append_line(std::string& out, std::string_view value) {
   }
 }
 
+// A peer may have chosen the identifier: only as much of it as a log line should hold.
+std::string shown(const Component& component) {
+  constexpr std::size_t kMaxShown = 80;
+  return component.identifier.size() <= kMaxShown ? component.identifier
+                                                  : component.identifier.substr(0, kMaxShown) + "...";
+}
+
 std::unexpected<Error> refuse(const Component& component, std::string_view why) {
-  return fail(Code::bad_header, Side::client, "signature component " + component.identifier + ' ' + std::string(why));
+  return fail(Code::bad_header, Side::client, "signature component " + shown(component) + ' ' + std::string(why));
 }
 
 void append_path(std::string& out, const Message& message) {
@@ -201,7 +208,7 @@ Result<void> CoveredComponents::add(const sf::Item& item, Presence presence, Sid
   component->presence = presence;
   if (!sf::append(component->identifier, item)) return fail(Code::bad_header, side, "a component without a text");
   if (std::ranges::find(components_, component->identifier, &Component::identifier) != components_.end()) {
-    return fail(Code::bad_header, side, "component " + component->identifier + " is covered twice");
+    return fail(Code::bad_header, side, "component " + shown(*component) + " is covered twice");
   }
   components_.push_back(std::move(*component));
   return {};
