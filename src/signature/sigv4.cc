@@ -78,18 +78,22 @@ std::string encode_object_key(std::string_view path) {
 struct SignedHeader {
   std::string name;  // lower-case
   std::string value;
+  std::size_t position = 0;  // in which it was added
 };
 
 class SignedHeaders {
  public:
   void add(std::string_view name, std::string_view value) {
-    SignedHeader& header = headers_.emplace_back(to_lower(name), std::string());
+    SignedHeader& header = headers_.emplace_back(to_lower(name), std::string(), headers_.size());
     append_canonical_value(header.value, value);
   }
 
   // Sorts, and joins what has the same name in the order it was added.
   void finish() {
-    std::ranges::stable_sort(headers_, {}, &SignedHeader::name);
+    std::ranges::sort(headers_, [](const SignedHeader& a, const SignedHeader& b) {
+      const int order = a.name.compare(b.name);
+      return order != 0 ? order < 0 : a.position < b.position;
+    });
     std::size_t kept = 0;
     for (std::size_t i = 1; i < headers_.size(); ++i) {
       if (headers_[i].name == headers_[kept].name) {

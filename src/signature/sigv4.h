@@ -104,7 +104,8 @@ struct SigV4Signature {
 // The canonical request with the token's value replaced, to be shown to a person.
 [[nodiscard]] std::string redact_token(std::string_view canonical_request);
 
-// The parts, for tests and fuzz targets. Whatever goes in, what comes out is printable ASCII without a space.
+// The parts, for tests and fuzz targets. Whatever goes in, path and query come out as unreserved characters, triplets
+// and their separators.
 [[nodiscard]] std::string canonical_path(std::string_view path, PathRule rule);
 // Pairs sorted by encoded name, then encoded value; "a" is "a="; '+' is itself. Idempotent.
 [[nodiscard]] std::string canonical_query(std::string_view query);

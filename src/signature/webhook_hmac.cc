@@ -155,7 +155,7 @@ Result<void> verify_stripe_signature(std::string_view header, std::string_view b
   if (!timestamp) return missing("timestamp");
   if (signatures.empty()) return missing("v1 signature");
   if (signatures.size() > kMaxSignatures) return invalid("too many");
-  const Result<void> in_time = check_timestamp(*timestamp, now, tolerance);
+  Result<void> in_time = check_timestamp(*timestamp, now, tolerance);
   if (!in_time) return in_time;
   if (!matches_any(signatures, keys, {*timestamp, ".", body})) return invalid("does not fit the body and the keys");
   return {};
@@ -175,7 +175,7 @@ Result<void> verify_standard_webhook(const StandardWebhookHeaders& headers, std:
   }
   if (signatures.empty()) return missing("v1 signature");
   if (signatures.size() > kMaxSignatures) return invalid("too many");
-  const Result<void> in_time = check_timestamp(headers.timestamp, now, tolerance);
+  Result<void> in_time = check_timestamp(headers.timestamp, now, tolerance);
   if (!in_time) return in_time;
   if (!matches_any(signatures, keys, {headers.id, ".", headers.timestamp, ".", body})) {
     return invalid("does not fit the body and the keys");
