@@ -1,8 +1,9 @@
 // HMAC-SHA-256 (RFC 2104, FIPS 198-1) under a key that is scheduled once. A message costs a copy of that state and the
 // hash: no lookup of an algorithm, no key schedule.
 //
-// The key lies in memory that OpenSSL cleanses when the object goes; no accessor gives it back. Errors: none but
-// std::bad_alloc (signature/digest.h).
+// The key lies in memory that OpenSSL cleanses when the object goes, and so does every message under way; no accessor
+// gives it back. Compare a tag with equal_in_constant_time() (signature/digest.h). Errors: none but std::bad_alloc, for
+// the same reason as there. What it costs: bench/signature_bench.cc.
 #pragma once
 
 #include <array>
@@ -16,11 +17,13 @@ namespace postern::signature {
 
 class HmacSha256 {
  public:
+  // The whole of it: nobody truncates.
   using Tag = std::array<unsigned char, 32>;
 
   // Copies the key; the caller cleanses its own. Any length is taken, the minimum is the caller's rule: RFC 7518 3.2
   // and our configuration ask for 32 bytes.
   explicit HmacSha256(std::string_view key);
+  // What was moved from can only be destroyed or assigned to.
   HmacSha256(HmacSha256&&) noexcept;
   HmacSha256& operator=(HmacSha256&&) noexcept;
   ~HmacSha256();
@@ -36,6 +39,7 @@ class HmacSha256 {
     Message& operator=(Message&&) noexcept;
     ~Message();
 
+    // The bytes are read before it returns.
     void update(std::string_view bytes);
     // Once, at the end: nothing may follow.
     [[nodiscard]] Tag finish();
@@ -49,6 +53,7 @@ class HmacSha256 {
 
     std::unique_ptr<EVP_MAC_CTX, Free> context_;
   };
+  // For a body that comes by in chunks. Like compute(), safe on several threads at once.
   [[nodiscard]] Message begin() const;
 
  private:

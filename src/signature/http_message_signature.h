@@ -19,6 +19,7 @@
 namespace postern::signature {
 
 // Names of the registry (RFC 9421 6.2.2). Which one a key uses is bound to the key, never taken from a message.
+// What a key must be to have one: signature/message_keys.h.
 inline constexpr std::string_view kEd25519 = "ed25519";
 inline constexpr std::string_view kEcdsaP256Sha256 = "ecdsa-p256-sha256";
 inline constexpr std::string_view kEcdsaP384Sha384 = "ecdsa-p384-sha384";
@@ -40,13 +41,16 @@ class MessageSigner {
 class MessageVerifier {
  public:
   virtual ~MessageVerifier() = default;
+  // Of the registry above; a signature whose `alg` says something else is refused before verify() is asked.
   [[nodiscard]] virtual std::string_view algorithm() const noexcept = 0;
+  // False for whatever is no signature of this key for `base`: another length or form, or an error of OpenSSL.
   [[nodiscard]] virtual bool verify(std::string_view base, std::string_view signature) const = 0;
 };
 
 // hmac-sha256 (RFC 9421 3.3.3), both sides. RFC 9421 7.3.3: whoever can verify can sign.
 class SharedSecret final : public MessageSigner, public MessageVerifier {
  public:
+  // The secret is copied into memory that is cleansed; its length is the caller's rule.
   explicit SharedSecret(std::string_view secret) : key_(secret) {}
   [[nodiscard]] std::string_view algorithm() const noexcept override { return kHmacSha256; }
   [[nodiscard]] Result<std::string> sign(std::string_view base) const override;
@@ -58,12 +62,14 @@ class SharedSecret final : public MessageSigner, public MessageVerifier {
 
 // RFC 9421 2.3. Absent parameters are not written. Texts are printable ASCII, seconds are of Unix time.
 struct SignatureParameters {
+  // When it was made, and until when it may be used: short, for a signature is good for everybody who sees it.
   std::optional<std::int64_t> created;
   std::optional<std::int64_t> expires;
-  std::string_view keyid;  // "": absent; so the others
+  // "": absent; so the others. Which key; an index for the verifier.
+  std::string_view keyid;
   std::string_view alg;    // redundant if the verifier knows the key, and then best left out
-  std::string_view nonce;
-  std::string_view tag;
+  std::string_view nonce;  // new for every attempt, or a retry looks like a replay
+  std::string_view tag;    // of the application, so that a signature for one is none for another (RFC 9421 7.2.7)
 };
 
 struct SignedFields {
@@ -80,7 +86,8 @@ struct SignedFields {
                                                 const SignatureParameters& parameters, std::string_view label,
                                                 const MessageSigner& signer);
 
-// The signature base of RFC 9421 2.5 for components and the text of their "@signature-params", as both sides need it.
+// The signature base of RFC 9421 2.5: one line for each component, LF between them and none at the end. For components
+// and the text of their "@signature-params", as both sides need it.
 [[nodiscard]] Result<std::string> signature_base(const Message& message, const CoveredComponents& components,
                                                  std::string_view signature_params);
 

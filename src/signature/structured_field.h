@@ -27,25 +27,31 @@ inline constexpr std::size_t kMaxItems = 128;      // of an inner list
 inline constexpr std::size_t kMaxParameters = 32;  // of an item, list or member
 inline constexpr std::int64_t kMaxInteger = 999'999'999'999'999;
 
+// RFC 8941 3.3.4: a word without quotes. ALPHA or "*", then also DIGIT and the symbols of a tchar, ":" and "/".
 struct Token {
   std::string text;
   bool operator==(const Token&) const = default;
 };
+// RFC 8941 3.3.5: decoded; any bytes.
 struct Bytes {
   std::string data;
   bool operator==(const Bytes&) const = default;
 };
+// RFC 8941 3.3.2, as a count: a decimal has three digits behind the point, and a double would round them.
 struct Decimal {
   std::int64_t thousandths = 0;
   bool operator==(const Decimal&) const = default;
 };
-struct Date {  // RFC 9651 3.3.7
+// RFC 9651 3.3.7.
+struct Date {
   std::int64_t unix_seconds = 0;
   bool operator==(const Date&) const = default;
 };
-// std::string is a String: printable ASCII.
+// RFC 8941 3.3. std::int64_t is an Integer of at most 15 digits, std::string a String (printable ASCII, unescaped),
+// bool a Boolean.
 using BareItem = std::variant<std::int64_t, Decimal, std::string, Token, Bytes, bool, Date>;
 
+// RFC 8941 3.1.2. Without a value in the text it is true.
 struct Parameter {
   std::string key;
   BareItem value;
@@ -54,21 +60,25 @@ struct Parameter {
 // In the order of the text; keys are unique.
 using Parameters = std::vector<Parameter>;
 
+// RFC 8941 3.3: a value and what is said about it.
 struct Item {
   BareItem value;
   Parameters parameters;
   bool operator==(const Item&) const = default;
 };
+// RFC 8941 3.1.1. The covered components of a signature are one, and its parameters are the signature's.
 struct InnerList {
   std::vector<Item> items;
   Parameters parameters;
   bool operator==(const InnerList&) const = default;
 };
+// RFC 8941 3.2. Without a value in the text it is the item true. The key is a signature's label, or a digest's name.
 struct Member {
   std::string key;
   std::variant<Item, InnerList> value;
   bool operator==(const Member&) const = default;
 };
+// In the order of the text; keys are unique.
 using Dictionary = std::vector<Member>;
 
 // RFC 8941 4.2.2. Several lines of one field are joined with ", " first (http: field_value() in message.h). The empty
@@ -91,7 +101,8 @@ using Dictionary = std::vector<Member>;
 [[nodiscard]] bool append(std::string& out, const InnerList& list);
 [[nodiscard]] bool append(std::string& out, const Dictionary& dictionary);
 
-// The same without building a value first, for what signs every request.
+// The same without building a value first, for what signs every request. A text is quoted and escaped (RFC 8941
+// 4.1.6), a number has at most 15 digits (4.1.4), bytes stand between colons (4.1.8) and always have a text.
 [[nodiscard]] bool append_string(std::string& out, std::string_view text);
 [[nodiscard]] bool append_integer(std::string& out, std::int64_t number);
 void append_bytes(std::string& out, std::string_view bytes);

@@ -24,6 +24,8 @@
 
 namespace postern::signature {
 
+// Which text is signed, and how the result is written. The names of the header fields are the caller's: receivers of
+// Stripe's form are configured with one.
 enum class WebhookForm : std::uint8_t { stripe, standard };
 
 // The keys of one receiver, newest first; immutable, shared by all loops. At least one, at most kMaxKeys.
@@ -55,6 +57,7 @@ class WebhookSigner {
   [[nodiscard]] static Result<WebhookSigner> begin(WebhookForm form, const WebhookKeys& keys, WallTime now,
                                                    std::string_view id = {});
 
+  // A chunk is read by every key before it returns; the order of the chunks is the body's.
   void update(std::string_view chunk);
   // The value of the signature header: "t=1700000000,v1=...,v1=..." or "v1,... v1,...". Once, at the end.
   [[nodiscard]] std::string finish();
@@ -74,10 +77,13 @@ class WebhookSigner {
 // credentials_invalid, Side::client.
 inline constexpr std::chrono::seconds kWebhookTolerance{300};
 
+// Schemes other than v1 are passed over and never trusted.
 [[nodiscard]] Result<void> verify_stripe_signature(std::string_view header, std::string_view body,
                                                    const WebhookKeys& keys, WallTime now,
                                                    std::chrono::seconds tolerance = kWebhookTolerance);
 
+// Values of webhook-id, webhook-timestamp and webhook-signature as they came. That an id was not seen before is the
+// receiver's to remember; the signature only says that it is the sender's.
 struct StandardWebhookHeaders {
   std::string_view id;
   std::string_view timestamp;
