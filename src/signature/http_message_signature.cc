@@ -23,7 +23,9 @@ bool append_text_parameter(std::string& out, std::string_view key, std::string_v
 // The covered components that are signed for this message, with the parameters: (...);created=...
 Result<std::string> signature_params(const Message& message, const CoveredComponents& components,
                                      const SignatureParameters& parameters) {
-  std::string out = "(";
+  std::string out;
+  out.reserve(256);
+  out.push_back('(');
   for (const Component& component : components.list()) {
     if (!is_signed(component, message)) continue;
     if (out.size() > 1) out.push_back(' ');
@@ -89,6 +91,7 @@ Result<SignedFields> sign_message(const Message& message, const CoveredComponent
   out.signature_input += label;
   out.signature_input.push_back('=');
   out.signature_input += *params;
+  out.signature.reserve(label.size() + 3 + (signature->size() + 2) / 3 * 4);
   out.signature += label;
   out.signature.push_back('=');
   sf::append_bytes(out.signature, *signature);

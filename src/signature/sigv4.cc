@@ -83,6 +83,8 @@ struct SignedHeader {
 
 class SignedHeaders {
  public:
+  SignedHeaders() { headers_.reserve(8); }
+
   void add(std::string_view name, std::string_view value) {
     SignedHeader& header = headers_.emplace_back(to_lower(name), std::string(), headers_.size());
     append_canonical_value(header.value, value);
@@ -289,7 +291,8 @@ Result<SigV4Signature> sign_v4(const SigV4Request& request, std::string_view acc
   const SignedHeaders headers = choose_headers(request, out, session_token);
   out.canonical_request = canonical_request_of(request, headers);
 
-  out.string_to_sign = kAlgorithm;
+  out.string_to_sign.reserve(192);
+  out.string_to_sign += kAlgorithm;
   out.string_to_sign.push_back('\n');
   out.string_to_sign += out.amz_date;
   out.string_to_sign.push_back('\n');
