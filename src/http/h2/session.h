@@ -54,7 +54,7 @@ class Session : Loop::Deferred {
   [[nodiscard]] const Rules& rules() const noexcept { return rules_; }
   [[nodiscard]] nghttp2_session* engine() const noexcept { return engine_.get(); }
   // Reused for every block that is submitted.
-  [[nodiscard]] std::vector<nghttp2_nv>& field_space() noexcept { return field_space_; }
+  [[nodiscard]] FieldSpace& field_space() noexcept { return field_space_; }
 
   // Serialises what there is, and writes if the buffer is full. Not from inside of a callback.
   void push();
@@ -179,7 +179,7 @@ class Session : Loop::Deferred {
   Buffer out_;
   std::unique_ptr<nghttp2_session, DeleteEngine> engine_;
   Conduct conduct_;
-  std::vector<nghttp2_nv> field_space_;
+  FieldSpace field_space_;
   MonoTime last_received_;
   MonoTime block_since_ = MonoTime::max();
   std::uint64_t block_ = 0;  // which header block that is
