@@ -33,6 +33,12 @@ tls::KeyPtr read_public(const tls::PemBlock& block) {
   return tls::KeyPtr(bio ? PEM_read_bio_PUBKEY(bio.get(), nullptr, nullptr, nullptr) : nullptr);
 }
 
+// Signs for a trial. RSA is looked at, too: with a wrong prime OpenSSL signs right, but slowly.
+bool belongs_together(const AsymmetricKey& key, const PublicKey& half) {
+  const Result<std::string> signature = internal::sign(key, kTrial);
+  return signature && half.verify(kTrial, *signature) && internal::factors_fit(key.key.get());
+}
+
 bool hmac(const HmacKey& key, std::string_view data, unsigned char* out, std::size_t capacity) {
   const internal::MacContextPtr context(EVP_MAC_CTX_dup(key.context.get()));
   std::size_t size = 0;
@@ -137,9 +143,8 @@ Result<PrivateKey> PrivateKey::from_evp(tls::KeyPtr key, Algorithm algorithm, st
   if (!prepared) return std::unexpected(std::move(prepared.error()));
   Result<PublicKey> half = PublicKey::from_evp((*prepared)->key.get(), algorithm, kid);
   if (!half) return std::unexpected(std::move(half.error()));
-  const Result<std::string> signature = internal::sign(**prepared, kTrial);
-  if (!signature || !half->verify(kTrial, *signature)) {
-    return unusable("the private and the public half of the key do not belong together");
+  if (!belongs_together(**prepared, *half)) {
+    return unusable("the private and the public half of the key do not belong together: it is damaged");
   }
   return PrivateKey(std::move(*prepared), std::move(*half));
 }

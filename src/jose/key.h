@@ -122,7 +122,7 @@ class PublicKey {
 // A key that signs. Moved, never copied; OpenSSL wipes it.
 class PrivateKey {
  public:
-  // PKCS #8, or the older forms for RSA (PKCS #1) and EC (SEC 1), unencrypted. A key whose halves do not belong
+  // PKCS #8, or the older forms for RSA (PKCS #1) and EC (SEC 1), unencrypted. A key whose numbers do not belong
   // together is refused: it signs once for a trial. `kid` "" is the thumbprint.
   [[nodiscard]] static Result<PrivateKey> from_pem(std::string_view pem, Algorithm algorithm,
                                                    std::string_view kid = {});

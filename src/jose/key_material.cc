@@ -317,6 +317,32 @@ bool verify(const AsymmetricKey& key, std::string_view data, std::string_view si
   return EVP_PKEY_verify(context.get(), der.bytes.data(), der.size, hashed.bytes.data(), hashed.size) == 1;
 }
 
+bool factors_fit(EVP_PKEY* key) {
+  const tls::CleanErrorQueue errors;
+  const int kind = EVP_PKEY_get_base_id(key);
+  if (kind != EVP_PKEY_RSA && kind != EVP_PKEY_RSA_PSS) return true;
+  const NumberPtr n = number(key, OSSL_PKEY_PARAM_RSA_N);
+  const NumberPtr e = number(key, OSSL_PKEY_PARAM_RSA_E);
+  const NumberPtr p = number(key, OSSL_PKEY_PARAM_RSA_FACTOR1);
+  const NumberPtr q = number(key, OSSL_PKEY_PARAM_RSA_FACTOR2);
+  const NumberPtr dp = number(key, OSSL_PKEY_PARAM_RSA_EXPONENT1);
+  const NumberPtr dq = number(key, OSSL_PKEY_PARAM_RSA_EXPONENT2);
+  const NumberPtr qi = number(key, OSSL_PKEY_PARAM_RSA_COEFFICIENT1);
+  const NumberPtr third = number(key, OSSL_PKEY_PARAM_RSA_FACTOR3);
+  const std::unique_ptr<BN_CTX, tls::Freed<BN_CTX_free>> context(BN_CTX_secure_new());
+  const NumberPtr out(BN_secure_new());
+  if (!n || !e || !p || !q || !dp || !dq || !qi || third || !context || !out) return false;
+  // a * b = 1 modulo m - less.
+  const auto inverse = [&](const BIGNUM* a, const BIGNUM* b, const BIGNUM* m, BN_ULONG less) {
+    const NumberPtr modulus(BN_dup(m));
+    return modulus && BN_sub_word(modulus.get(), less) == 1 &&
+           BN_mod_mul(out.get(), a, b, modulus.get(), context.get()) == 1 && BN_is_one(out.get());
+  };
+  return BN_mul(out.get(), p.get(), q.get(), context.get()) == 1 && BN_cmp(out.get(), n.get()) == 0 &&
+         inverse(e.get(), dp.get(), p.get(), 1) && inverse(e.get(), dq.get(), q.get(), 1) &&
+         inverse(qi.get(), q.get(), p.get(), 0);
+}
+
 tls::KeyPtr public_half(EVP_PKEY* key) {
   const tls::CleanErrorQueue errors;
   unsigned char* der = nullptr;

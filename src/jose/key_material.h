@@ -49,6 +49,10 @@ struct HmacKey {
 [[nodiscard]] Result<std::string> sign(const AsymmetricKey& key, std::string_view data);
 [[nodiscard]] bool verify(const AsymmetricKey& key, std::string_view data, std::string_view signature);
 
+// Whether the primes of an RSA key and what is derived from them (RFC 8017 3.2) fit its modulus and exponents. Whether
+// they are primes is not asked: that takes half a second, and a trial signature tells as much. True for other keys.
+[[nodiscard]] bool factors_fit(EVP_PKEY* key);
+
 // Only the public half, as a key of its own. nullptr without memory.
 [[nodiscard]] tls::KeyPtr public_half(EVP_PKEY* key);
 
