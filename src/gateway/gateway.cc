@@ -190,6 +190,7 @@ Gateway::Candidate Gateway::load(From from, LoadReport& report) {
 }
 
 void Gateway::take_over(Candidate candidate) {
+  if (managed_) managed_->in_force();
   snapshot_ = std::move(candidate.snapshot);
   generation_ = snapshot_->generation;
   text_in_force_ = std::move(candidate.text);
@@ -394,7 +395,10 @@ LoadReport Gateway::reload(From from) {
     metrics_->reloaded(outcome == LoadReport::Outcome::applied     ? observe::ReloadOutcome::applied
                        : outcome == LoadReport::Outcome::unchanged ? observe::ReloadOutcome::unchanged
                                                                    : observe::ReloadOutcome::rejected);
-    if (outcome == LoadReport::Outcome::rejected || outcome == LoadReport::Outcome::failed) {
+    const bool rejected = outcome == LoadReport::Outcome::rejected || outcome == LoadReport::Outcome::failed;
+    if (managed_ && rejected) managed_->retry_later(options_.clock.wall());
+    if (managed_ && outcome == LoadReport::Outcome::unchanged) managed_->in_force();
+    if (rejected) {
       options_.log.error("reload rejected; the running configuration stays",
                          {observe::LogField::text("problems", why)});
     } else {
@@ -519,7 +523,7 @@ Task<void> Gateway::every_second() {
     const bool due = managed_ && managed_->renewal_due(*snapshot_->config, options_.clock.wall());
     if (!changed && !due) continue;
     if (changed) options_.log.info("the file of a secret or certificate has changed");
-    if (due) options_.log.info("a managed certificate is renewed");
+    if (due) options_.log.info("a managed certificate is due to be renewed");
     static_cast<void>(reload(From::in_force));
   }
 }

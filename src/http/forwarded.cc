@@ -40,6 +40,11 @@ std::optional<IpAddress> parse_node(std::string_view text) noexcept {
   return IpAddress::parse(text);
 }
 
+struct HostAndScheme {
+  std::string_view host;
+  std::string_view scheme;
+};
+
 // RFC 7239 4 and 6.
 std::string forwarded_hop(std::string_view element) {
   const auto address = parse_node(trim_ows(element));
@@ -47,17 +52,26 @@ std::string forwarded_hop(std::string_view element) {
   return address->is_v4() ? "for=" + address->to_string() : "for=\"[" + address->to_string() + "]\"";
 }
 
-// One element for each hop of `chain` (X-Forwarded-For, which alone is believed), the last one with what this hop
-// knows.
-std::string_view forwarded_value(std::string_view chain, std::string_view host, std::string_view scheme, Arena& arena) {
+// One element for each hop of `chain` (X-Forwarded-For, which alone is believed) and for the `peer`, if it has an
+// address; the last one with what this hop knows.
+std::string_view forwarded_value(std::string_view chain, const IpAddress& peer, std::string_view peer_text,
+                                 const HostAndScheme& seen, Arena& arena) {
   std::string hops;
-  for (std::size_t comma = 0; (comma = chain.find(',')) != std::string_view::npos; chain.remove_prefix(comma + 1)) {
+  while (!chain.empty()) {
+    const std::size_t comma = chain.find(',');
+    if (comma == std::string_view::npos && peer.is_unspecified()) break;
     hops.append(forwarded_hop(chain.substr(0, comma))).append(", ");
+    chain = comma == std::string_view::npos ? std::string_view() : chain.substr(comma + 1);
   }
-  const std::string last = forwarded_hop(chain);
+  // Of what has no address the last hop is all that is known.
+  const std::string last = peer.is_unspecified() ? forwarded_hop(chain) : std::string();
+  const std::string_view before = peer.is_unspecified() ? "" : peer.is_v6() ? "for=\"[" : "for=";
+  const std::string_view after = peer.is_v6() ? "]\"" : "";
   // Quoted, because a port and the brackets of IPv6 are no token characters.
-  if (host.find_first_of("\"\\") != std::string_view::npos) return arena.join(hops, last, ";proto=", scheme);
-  return arena.join(hops, last, ";host=\"", host, "\";proto=", scheme);
+  if (seen.host.find_first_of("\"\\") != std::string_view::npos) {
+    return arena.join(hops, last, before, peer_text, after, ";proto=", seen.scheme);
+  }
+  return arena.join(hops, last, before, peer_text, after, ";host=\"", seen.host, "\";proto=", seen.scheme);
 }
 
 }  // namespace
@@ -125,12 +139,12 @@ unsigned rebuild_forwarding(RequestHead& request, const ForwardingFacts& facts, 
   const std::size_t removed = request.headers.remove_if(is_forwarding_name);
 
   const std::string_view peer = arena.copy(facts.peer.to_string());
+  request.headers.append(HeaderName::forwarded, forwarded_value(chain, facts.peer, peer, {host, scheme}, arena));
   if (chain.empty()) {
     chain = peer;
   } else if (!peer.empty()) {
     chain = arena.join(chain, ", ", peer);
   }
-  request.headers.append(HeaderName::forwarded, forwarded_value(chain, host, scheme, arena));
   if (!chain.empty()) request.headers.append(HeaderName::x_forwarded_for, chain);
   request.headers.append(HeaderName::x_forwarded_proto, scheme);
   request.headers.append(HeaderName::x_forwarded_host, host);
@@ -141,7 +155,9 @@ unsigned rebuild_forwarding(RequestHead& request, const ForwardingFacts& facts, 
                            arena.copy({digits.data(), static_cast<std::size_t>(end - digits.data())}));
   }
   // RFC 9110 7.6.3: the version is that of the message received.
-  const std::string_view ours = request.version == Version::http_1_0 ? "1.0 postern" : "1.1 postern";
+  const std::string_view ours = request.version == Version::http_1_0   ? "1.0 postern"
+                                : request.version == Version::http_1_1 ? "1.1 postern"
+                                                                       : "2 postern";
   request.headers.append(HeaderName::via, via.empty() ? ours : arena.join(via, ", ", ours));
   return believed ? 0 : static_cast<unsigned>(removed);
 }

@@ -144,6 +144,7 @@ TEST(Forwarded, ForwardedSaysTheSameAsTheOtherFields) {
                     "10.0.0.1")
                 .forwarded,
             "for=203.0.113.9, for=\"[2001:db9::1]\", for=unknown, for=10.0.0.1;host=\"shop.test:8443\";proto=https");
+  EXPECT_EQ(rebuild("", "2001:db8::7").forwarded, "for=\"[2001:db8::7]\";host=\"api.test\";proto=http");
   EXPECT_EQ(rebuild("Forwarded: for=6.6.6.6\r\n", "10.0.0.1").forwarded, "for=10.0.0.1;host=\"api.test\";proto=http");
   EXPECT_EQ(rebuild("Forwarded: for=\"_x\";host=\"a\\\"b\"\r\n", "").forwarded,
             "for=unknown;host=\"api.test\";proto=http");

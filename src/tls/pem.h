@@ -1,5 +1,5 @@
 // PEM (RFC 7468), read strictly: a file that somebody is still writing, or that was cut off, is an error and never a
-// shorter list of certificates. Internal to this room.
+// shorter list of certificates. For this room and jose.
 #pragma once
 
 #include <cstddef>

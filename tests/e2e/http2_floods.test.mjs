@@ -53,26 +53,30 @@ async function calmsDown(t, name, flood, { expected = calm, secure = [false, tru
         const far = await neighbour();
         const before = { memory: gateway.residentBytes(), requests: origin.requests.length };
         const wire = await connect(overTls, options);
-        if (!reading) wire.socket.pause();
         let peak = 0;
         const watch = setInterval(() => { peak = Math.max(peak, gateway.residentBytes()); }, 20);
-        await flood(wire);
-        if (!reading) {
-          // Whatever is not taken must not be kept for long either.
-          await until('the gateway to have let go', async () => (await openConnections()) <= 1, 20_000);
-          wire.socket.resume();
+        // Also after a failure: what stayed open would fail the cases behind it, too.
+        try {
+          if (!reading) wire.socket.pause();
+          await flood(wire);
+          if (!reading) {
+            // Whatever is not taken must not be kept for long either.
+            await until('the gateway to have let go', async () => (await openConnections()) <= 1, 20_000);
+            wire.socket.resume();
+          }
+          const outcome = await wire.refused(20_000);
+          // Who does not read may find a reset instead of the GOAWAY.
+          assert.ok(expected.includes(outcome) || (outcome === 'closed' && !reading), `${outcome}, expected ${expected}`);
+          assert.ok(peak - before.memory < flat, `grew by ${peak - before.memory} bytes`);
+          assert.ok(origin.requests.length - before.requests < 400, `${origin.requests.length - before.requests} requests at the origin`);
+          const { served } = far;
+          await until('the neighbour to be served', () => far.served > served || far.failures.length);
+        } finally {
+          clearInterval(watch);
+          wire.close();
+          await far.stop();
         }
-        const outcome = await wire.refused(20_000);
-        clearInterval(watch);
-        // Who does not read may find a reset instead of the GOAWAY.
-        assert.ok(expected.includes(outcome) || (outcome === 'closed' && !reading), `${outcome}, expected ${expected}`);
-        assert.ok(peak - before.memory < flat, `grew by ${peak - before.memory} bytes`);
-        assert.ok(origin.requests.length - before.requests < 400, `${origin.requests.length - before.requests} requests at the origin`);
-        const { served } = far;
-        await until('the neighbour to be served', () => far.served > served || far.failures.length);
-        await far.stop();
         assert.deepEqual(far.failures, []);
-        wire.close();
       });
     }
   }
@@ -98,11 +102,14 @@ test('streams that are opened to be thrown away', async (t) => {
   await calmsDown(t, 'rapid reset (CVE-2023-44487)', reset((n) => Buffer.concat([frames.headers(n, requestFields('/rapid')), frames.rst(n)])));
   await calmsDown(t, 'rapid reset of uploads', reset((n) => Buffer.concat([frames.headers(n, requestFields('/rapid', { method: 'POST' }), { end: false }), frames.data(n, 'x'), frames.rst(n)])), { secure: [false] });
   await calmsDown(t, 'rapid reset of local answers', reset((n) => Buffer.concat([frames.headers(n, requestFields('/local')), frames.rst(n, code.NO_ERROR)])), { secure: [false] });
-  await calmsDown(t, 'MadeYouReset (CVE-2025-8671) by a window that overflows', reset((n) => Buffer.concat([frames.headers(n, requestFields('/made')), frames.windowUpdate(n, 0x7fffffff)])));
-  await calmsDown(t, 'MadeYouReset by malformed requests', reset((n) => frames.headers(n, requestFields('/made', { headers: [['connection', 'close']] }))), { secure: [false] });
-  await calmsDown(t, 'MadeYouReset by a body beyond its length', reset((n) => Buffer.concat([frames.headers(n, requestFields('/made', { method: 'POST', headers: [['content-length', '1']] }), { end: false }), frames.data(n, 'xyz')])), { secure: [false] });
+  // A stream that we have to reset counts until its RST_STREAM has gone out. Who sends more than the announced number of
+  // such streams in one go breaks that limit, too, and which of the two is seen first depends on how the bytes arrive.
+  const orTooMany = { expected: [...calm, 'PROTOCOL_ERROR'] };
+  await calmsDown(t, 'MadeYouReset (CVE-2025-8671) by a window that overflows', reset((n) => Buffer.concat([frames.headers(n, requestFields('/made')), frames.windowUpdate(n, 0x7fffffff)])), orTooMany);
+  await calmsDown(t, 'MadeYouReset by malformed requests', reset((n) => frames.headers(n, requestFields('/made', { headers: [['connection', 'close']] }))), { secure: [false], ...orTooMany });
+  await calmsDown(t, 'MadeYouReset by a body beyond its length', reset((n) => Buffer.concat([frames.headers(n, requestFields('/made', { method: 'POST', headers: [['content-length', '1']] }), { end: false }), frames.data(n, 'xyz')])), { secure: [false], ...orTooMany });
   await calmsDown(t, 'MadeYouReset by DATA after END_STREAM', reset((n) => Buffer.concat([frames.headers(n, requestFields('/made')), frames.data(n, 'x')])), { secure: [false], expected: [...calm, 'STREAM_CLOSED', 'PROTOCOL_ERROR'] });
-  await calmsDown(t, 'heads that are too large', reset((n) => frames.headers(n, requestFields('/big', { headers: Array.from({ length: 150 }, (_, k) => [`x-${k}`, '']) }))), { secure: [false] });
+  await calmsDown(t, 'heads that are too large', reset((n) => frames.headers(n, requestFields('/big', { headers: Array.from({ length: 150 }, (_, k) => [`x-${k}`, '']) }))), { secure: [false], ...orTooMany });
   await calmsDown(t, 'more streams than were announced', async (wire) => {
     origin.answer = () => new Promise(() => {});
     id = 1;

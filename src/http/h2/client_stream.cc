@@ -61,35 +61,37 @@ void ClientStream::on_block_complete(bool end_stream) {
     return refuse(h1::describe(h1::Flaw::too_large), NGHTTP2_ENHANCE_YOUR_CALM);
   }
   if (!final_head_) {
-    auto head = std::make_unique<ResponseHead>();
-    const Result<void> made = make_response(block_, method_, end_stream, *head);
-    if (!made) return refuse(arena().copy(made.error().detail()), NGHTTP2_PROTOCOL_ERROR);
-    if (is_interim(head->status)) {
-      if (++interim_heads_ > ClientConnection::kMaxInterimHeads) {
+    Result<ResponseFacts> facts = judge_response(block_, method_, end_stream);
+    if (!facts) return refuse(arena().copy(facts.error().detail()), NGHTTP2_PROTOCOL_ERROR);
+    if (is_interim(facts->status)) {
+      if (interim_heads_.size() == ClientConnection::kMaxInterimHeads) {
         return refuse("too many interim responses", NGHTTP2_ENHANCE_YOUR_CALM);
       }
+      interim_heads_.push_back(std::make_unique<ResponseHead>());
+      make_response(*facts, block_.fields(), *interim_heads_.back());
     } else {
       final_head_ = true;
-      if (websocket_ && head->status < 300) accept_websocket(*head);
+      if (websocket_ && facts->status < 300) accept_websocket(*facts);
       // A status or a method without a body: whoever reads need not wait for the END_STREAM that may come late.
-      if (head->framing == Framing::none && !tunnel_) end_stream = true;
+      if (facts->framing == Framing::none && !tunnel_) end_stream = true;
+      final_facts_ = *facts;
     }
-    heads_.push_back(std::move(head));
   }
   if (end_stream) on_end();
   in_gate().notify();
 }
 
 // RFC 8441 5: a 2xx accepts. To those behind it looks like the 101 of RFC 6455, with everything that they check.
-void ClientStream::accept_websocket(ResponseHead& head) {
+void ClientStream::accept_websocket(ResponseFacts& facts) {
   tunnel_ = true;
-  head.status = 101;
-  head.framing = Framing::none;
-  head.headers.append("Connection", "Upgrade", HeaderName::connection);
-  head.headers.append("Upgrade", "websocket", HeaderName::upgrade);
-  head.headers.remove(HeaderName::sec_websocket_accept);
-  head.headers.append("Sec-WebSocket-Accept", arena().copy(websocket_accept(websocket_key_)),
-                      HeaderName::sec_websocket_accept);
+  facts.status = 101;
+  facts.framing = Framing::none;
+  Headers& fields = block_.fields();
+  fields.append("Connection", "Upgrade", HeaderName::connection);
+  fields.append("Upgrade", "websocket", HeaderName::upgrade);
+  fields.remove(HeaderName::sec_websocket_accept);
+  fields.append("Sec-WebSocket-Accept", arena().copy(websocket_accept(websocket_key_)),
+                HeaderName::sec_websocket_accept);
 }
 
 void ClientStream::refuse(std::string_view rule, std::uint32_t error_code) {
@@ -132,11 +134,11 @@ void ClientStream::start(const OutgoingHead& out) {
   if (!owner_.on_start()) return fail(kRefused);
 
   OutgoingFields fields(session()->field_space());
-  fields.add(":method", websocket_ ? "CONNECT" : request.method_text);
-  if (websocket_) fields.add(":protocol", "websocket");
-  fields.add(":scheme", out.scheme);
-  fields.add(":authority", out.host);
-  fields.add(":path", out.target);
+  fields.add_constant_name(":method", websocket_ ? "CONNECT" : request.method_text);
+  if (websocket_) fields.add_constant_name(":protocol", "websocket");
+  fields.add_constant_name(":scheme", out.scheme);
+  fields.add_constant_name(":authority", out.host);
+  fields.add_constant_name(":path", out.target);
   // RFC 8441 5: there is no key in HTTP/2.
   fields.add_all(request.headers, websocket_ ? HeaderName::sec_websocket_key : HeaderName::other);
   fields.add_secret(out.added);
@@ -145,7 +147,7 @@ void ClientStream::start(const OutgoingHead& out) {
   } else if (request.framing == Framing::length) {
     fields.add_length(request.content_length);
   }
-  if (request.trailers_welcome) fields.add("te", "trailers");
+  if (request.trailers_welcome) fields.add_constant_name("te", "trailers");
   const nghttp2_data_provider body = Session::body_source();
   const std::int32_t stream = nghttp2_submit_request(session()->engine(), nullptr, fields.data(), fields.size(),
                                                      bodiless_ ? nullptr : &body, static_cast<HttpStream*>(this));
@@ -164,22 +166,26 @@ Task<Result<void>> ClientStream::finish(const Headers& trailers) {
 
 // A failure is for receive_head() to tell, which knows whether it is safe to try again.
 Task<Result<void>> ClientStream::flush() {
-  if (!failure()) session()->push();
+  if (failure()) return Result<void>();
+  if (bodiless_) {
+    // Together with those of the other requests of this turn: what serialises is then in the processor's cache. If
+    // the origin's GOAWAY comes first, the request can be sent elsewhere.
+    session()->push_later();
+  } else {
+    session()->push();
+  }
   return Result<void>();
 }
 
 bool ClientStream::take_head(ResponseHead& head) {
-  if (heads_taken_ == heads_.size()) return false;
-  const ResponseHead& next = *heads_[heads_taken_++];
-  head.status = next.status;
-  head.version = next.version;
-  head.framing = next.framing;
-  head.keep_alive = true;
-  head.announces_length = next.announces_length;
-  head.content_length = next.content_length;
-  head.reason = {};
-  head.headers.clear();
-  for (const Field& field : next.headers) head.headers.append(field.name, field.value, field.id);
+  if (interim_taken_ < interim_heads_.size()) {
+    const ResponseHead& next = *interim_heads_[interim_taken_++];
+    make_response({.status = next.status}, next.headers, head);
+    return true;
+  }
+  if (!final_head_ || final_taken_) return false;
+  final_taken_ = true;
+  make_response(final_facts_, block_.fields(), head);
   return true;
 }
 

@@ -60,7 +60,7 @@ class ClientStream final : public HttpStream, public Upstream {
   [[nodiscard]] Task<Result<void>> wait_for_head(ResponseHead& head, MonoTime deadline);
   // The response cannot be used: the stream ends here.
   void refuse(std::string_view rule, std::uint32_t error_code);
-  void accept_websocket(ResponseHead& head);
+  void accept_websocket(ResponseFacts& facts);
 
   Owner& owner_;
   FieldBlock block_;
@@ -72,11 +72,12 @@ class ClientStream final : public HttpStream, public Upstream {
   bool answering_ = false;
   bool final_head_ = false;  // has come
   bool reset_by_origin_ = false;
-  unsigned interim_heads_ = 0;
   std::string_view websocket_key_;
-  // In the order in which they came. Almost always there is one, which is taken at once.
-  std::vector<std::unique_ptr<ResponseHead>> heads_;
-  std::size_t heads_taken_ = 0;
+  std::vector<std::unique_ptr<ResponseHead>> interim_heads_;  // in the order in which they came
+  std::size_t interim_taken_ = 0;
+  // The final one; its fields stay in block_.
+  ResponseFacts final_facts_;
+  bool final_taken_ = false;
 };
 
 }  // namespace postern::http::h2

@@ -207,18 +207,17 @@ Result<void> make_request(const FieldBlock& block, bool end_stream, std::string_
   return become_upgrade(websocket_key, out);
 }
 
-Result<void> make_response(const FieldBlock& block, Method request_method, bool end_stream, ResponseHead& out) {
+Result<ResponseFacts> judge_response(const FieldBlock& block, Method request_method, bool end_stream) {
   const std::string_view text = block.status();
   if (text.size() != 3 || !is_digit(text[0]) || !is_digit(text[1]) || !is_digit(text[2])) {
     return refuse_response("malformed :status");
   }
-  out.version = Version::http_2;
+  ResponseFacts out;
   out.status = (text[0] - '0') * 100 + (text[1] - '0') * 10 + (text[2] - '0');
   if (out.status < 100 || out.status > 599 || out.status == 101) {  // RFC 9113 8.6
     return refuse_response("status code out of range");
   }
-  for (const Field& field : block.fields()) out.headers.append(field.name, field.value, field.id);
-  const h1::HeadFacts facts = h1::facts_of(out.headers, Version::http_1_1);
+  const h1::HeadFacts facts = h1::facts_of(block.fields(), Version::http_1_1);
   if (facts.fault != h1::HeadFacts::Fault::none) return refuse_response(h1::describe(facts.fault));
   const bool interim = out.status < 200;
   if (interim && end_stream) return refuse_response("an interim head ends the stream");
@@ -228,21 +227,28 @@ Result<void> make_response(const FieldBlock& block, Method request_method, bool 
   const bool bodiless = interim || out.status == 204 || out.status == 304 || request_method == Method::head;
   out.content_length = facts.length;
   out.announces_length = facts.has_length && (request_method == Method::head || out.status == 304);
-  if (bodiless) return {};
+  if (bodiless) return out;
   if (end_stream && facts.length != 0) return refuse_response("Content-Length without a body");
   out.framing = facts.has_length ? Framing::length : end_stream ? Framing::none : Framing::chunked;
-  return {};
+  return out;
 }
 
-void OutgoingFields::add(std::string_view name, std::string_view value) {
-  const auto bytes = [](std::string_view text) {
-    // NOLINTNEXTLINE: the library reads from it
-    return reinterpret_cast<std::uint8_t*>(const_cast<char*>(text.data()));
-  };
-  fields_.push_back({bytes(name), bytes(value), name.size(), value.size(), NGHTTP2_NV_FLAG_NONE});
+void make_response(const ResponseFacts& facts, const Headers& fields, ResponseHead& out) {
+  out.status = facts.status;
+  out.version = Version::http_2;
+  out.framing = facts.framing;
+  out.keep_alive = true;
+  out.announces_length = facts.announces_length;
+  out.content_length = facts.content_length;
+  out.reason = {};
+  out.headers.clear();
+  for (const Field& field : fields) out.headers.append(field.name, field.value, field.id);
 }
 
 namespace {
+
+// NOLINTNEXTLINE: the library reads from it
+std::uint8_t* bytes(std::string_view text) { return reinterpret_cast<std::uint8_t*>(const_cast<char*>(text.data())); }
 
 bool keeps_out_of_the_table(HeaderName name) noexcept {
   switch (name) {
@@ -258,6 +264,14 @@ bool keeps_out_of_the_table(HeaderName name) noexcept {
 
 }  // namespace
 
+void OutgoingFields::add(std::string_view name, std::string_view value) {
+  fields_.push_back({bytes(name), bytes(value), name.size(), value.size(), NGHTTP2_NV_FLAG_NONE});
+}
+
+void OutgoingFields::add_constant_name(std::string_view name, std::string_view value) {
+  fields_.push_back({bytes(name), bytes(value), name.size(), value.size(), NGHTTP2_NV_FLAG_NO_COPY_NAME});
+}
+
 void OutgoingFields::add_all(const Headers& headers, HeaderName nor) {
   for (const Field& field : headers) {
     switch (field.id) {
@@ -271,9 +285,15 @@ void OutgoingFields::add_all(const Headers& headers, HeaderName nor) {
       case HeaderName::transfer_encoding:
       case HeaderName::upgrade: continue;
       default:
-        if (field.id != HeaderName::other && field.id == nor) continue;
-        add(field.name, field.value);
-        if (keeps_out_of_the_table(field.id)) fields_.back().flags = NGHTTP2_NV_FLAG_NO_INDEX;
+        if (field.id == HeaderName::other) {
+          add(field.name, field.value);
+          continue;
+        }
+        if (field.id == nor) continue;
+        add_constant_name(header_text(field.id), field.value);
+        // The first one leaves its name there for those that follow.
+        if (field.id == HeaderName::x_request_id && !std::exchange(space_.knows_request_id, true)) continue;
+        if (keeps_out_of_the_table(field.id)) fields_.back().flags |= NGHTTP2_NV_FLAG_NO_INDEX;
     }
   }
 }
@@ -281,18 +301,18 @@ void OutgoingFields::add_all(const Headers& headers, HeaderName nor) {
 void OutgoingFields::add_secret(const Headers& headers) {
   const std::size_t before = fields_.size();
   add_all(headers);
-  for (std::size_t i = before; i < fields_.size(); ++i) fields_[i].flags = NGHTTP2_NV_FLAG_NO_INDEX;
+  for (std::size_t i = before; i < fields_.size(); ++i) fields_[i].flags |= NGHTTP2_NV_FLAG_NO_INDEX;
 }
 
 void OutgoingFields::add_status(int status) {
   status_ = {static_cast<char>('0' + status / 100), static_cast<char>('0' + status / 10 % 10),
              static_cast<char>('0' + status % 10)};
-  add(":status", {status_.data(), status_.size()});
+  add_constant_name(":status", {status_.data(), status_.size()});
 }
 
 void OutgoingFields::add_length(std::uint64_t length) {
   const char* const end = std::to_chars(length_.data(), length_.data() + length_.size(), length).ptr;
-  add("content-length", {length_.data(), static_cast<std::size_t>(end - length_.data())});
+  add_constant_name("content-length", {length_.data(), static_cast<std::size_t>(end - length_.data())});
 }
 
 }  // namespace postern::http::h2

@@ -94,21 +94,35 @@ class FieldBlock {
 // The same question alone, before there is a key.
 [[nodiscard]] bool asks_for_websocket(const FieldBlock& block) noexcept;
 
-// The head of a response, interim or final. Framing::none: nothing follows (END_STREAM, or a status or method that has
-// no body). `out` comes empty. Error: origin_malformed.
-[[nodiscard]] Result<void> make_response(const FieldBlock& block, Method request_method, bool end_stream,
-                                         ResponseHead& out);
+// What the head of a response says besides its fields, interim or final.
+struct ResponseFacts {
+  int status = 0;
+  Framing framing = Framing::none;  // none: nothing follows (END_STREAM, or a status or method that has no body)
+  bool announces_length = false;
+  std::uint64_t content_length = 0;
+};
+// Error: origin_malformed.
+[[nodiscard]] Result<ResponseFacts> judge_response(const FieldBlock& block, Method request_method, bool end_stream);
+// The head that both make. `out` is written over.
+void make_response(const ResponseFacts& facts, const Headers& fields, ResponseHead& out);
+
+// Where the blocks of one session are put together, one after the other.
+struct FieldSpace {
+  std::vector<nghttp2_nv> fields;
+  bool knows_request_id = false;  // HPACK's table has had the name X-Request-Id
+};
 
 // The fields of a block to be sent: views, taken by the library when it is submitted, which also makes names
 // lower-case.
 class OutgoingFields {
  public:
-  // `space` is reused from block to block.
-  explicit OutgoingFields(std::vector<nghttp2_nv>& space) noexcept : fields_(space) { fields_.clear(); }
+  explicit OutgoingFields(FieldSpace& space) noexcept : space_(space), fields_(space.fields) { fields_.clear(); }
   OutgoingFields(const OutgoingFields&) = delete;
   OutgoingFields& operator=(const OutgoingFields&) = delete;
 
   void add(std::string_view name, std::string_view value);
+  // The same for a name that is in lower case and lives for ever: not copied.
+  void add_constant_name(std::string_view name, std::string_view value);
   // All but those that belong to one connection (RFC 9113 8.2.2), Host, the length, which add_length() says, and
   // `nor`. Credentials go out as never indexed (RFC 7541 7.1.3): requests of others on the same connection must not be
   // able to find out by the size of theirs what is in HPACK's table.
@@ -122,6 +136,7 @@ class OutgoingFields {
   [[nodiscard]] std::size_t size() const noexcept { return fields_.size(); }
 
  private:
+  FieldSpace& space_;
   std::vector<nghttp2_nv>& fields_;
   std::array<char, 3> status_{};
   std::array<char, 20> length_{};

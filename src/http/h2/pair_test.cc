@@ -105,7 +105,16 @@ TEST(Http2Pair, ADrainingServerFailsNobody) {
   }
   settle(pair.loop);
   EXPECT_GE(started, 20);
-  for (const auto& each : all) EXPECT_EQ(each->body.data.size(), 5000u) << each->head;
+  std::size_t overtaken = 0;
+  for (const auto& each : all) {
+    // Asked for in the turn in which the GOAWAY came, and not sent.
+    if (each->retry == Retry::yes) {
+      ++overtaken;
+    } else {
+      EXPECT_EQ(each->body.data.size(), 5000u) << each->head;
+    }
+  }
+  EXPECT_LE(overtaken, 1u);
   EXPECT_FALSE(pair.client->alive());
   advance(pair.loop, pair.clock, 2s);
   all.clear();

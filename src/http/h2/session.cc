@@ -5,6 +5,7 @@
 #include <new>
 #include <utility>
 
+#include "http/h2/engine_memory.h"
 #include "http/h2/http_stream.h"
 #include "platform/turn_budget.h"
 
@@ -232,8 +233,9 @@ struct Session::Callbacks {
     nghttp2_option_set_max_send_header_block_length(raw_option, kMaxSentHead);
 
     nghttp2_session* engine = nullptr;
-    require(role == Role::server ? nghttp2_session_server_new2(&engine, raw_callbacks, &session, raw_option)
-                                 : nghttp2_session_client_new2(&engine, raw_callbacks, &session, raw_option));
+    nghttp2_mem memory = engine_memory();
+    require(role == Role::server ? nghttp2_session_server_new3(&engine, raw_callbacks, &session, raw_option, &memory)
+                                 : nghttp2_session_client_new3(&engine, raw_callbacks, &session, raw_option, &memory));
     return engine;
   }
 };
@@ -421,7 +423,7 @@ void Session::write_output() {
 void Session::on_writable(Wake wake) {
   if (wake == Wake::timed_out) {
     if (written_ - written_at_mark_ < kProgress) {
-      broken_ = true;
+      broken_ = stalled_ = true;
     } else {
       written_at_mark_ = written_;
       write_deadline_.set_after(rules_.write_idle);
