@@ -1,5 +1,7 @@
 #include "jose/base64url.h"
 
+#include <openssl/crypto.h>
+
 #include <array>
 #include <cstdint>
 
@@ -69,12 +71,13 @@ std::optional<std::string> from_base64url(std::string_view text) {
     const std::uint32_t c = rest == 3 ? value_of(text[at + 2]) : 0;
     foreign |= a | b | c;
     // RFC 4648 3.5: bits behind the last byte are zero.
-    if ((rest == 2 ? b & 15 : c & 3) != 0) return std::nullopt;
+    foreign |= (rest == 2 ? b & 15 : c & 3) != 0 ? kForeign : 0u;
     put(a << 2 | b >> 4);
     if (rest == 3) put(b << 4 | c >> 2);
   }
-  if ((foreign & kForeign) != 0) return std::nullopt;
-  return out;
+  if ((foreign & kForeign) == 0) return out;
+  OPENSSL_cleanse(out.data(), out.size());  // it may have been a damaged key
+  return std::nullopt;
 }
 
 }  // namespace postern::jose

@@ -87,9 +87,10 @@ class JsonReader {
   std::expected<Json, JsonFault> read(std::size_t max_bytes) {
     Json out;
     if (text_.size() > max_bytes) return std::unexpected(JsonFault{"the text is too long", max_bytes});
-    if (!value(out, 0)) return std::unexpected(fault_);
-    skip_space();
-    if (at_ != text_.size()) return std::unexpected(JsonFault{"something behind the value", at_});
+    if (!value(out, 0) || !nothing_behind()) {
+      out.wipe();  // it may have been a damaged key
+      return std::unexpected(fault_);
+    }
     return out;
   }
 
@@ -107,6 +108,11 @@ class JsonReader {
   }
   void skip_space() {
     while (!at_end() && (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' || text_[at_] == '\r')) ++at_;
+  }
+
+  bool nothing_behind() {
+    skip_space();
+    return at_end() || fault("something behind the value");
   }
 
   bool value(Json& out, std::size_t depth) {

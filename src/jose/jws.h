@@ -32,7 +32,8 @@ struct JwsHeader {
 // A token that has been taken apart. Nothing of it is to be believed before verify() has succeeded.
 class Jws {
  public:
-  // Checks form, encoding and header, not the signature. Views point into `token`, which outlives the object.
+  // Checks form, encoding and header, not the signature. Copies what it needs: a token may be parsed, a key set fetched
+  // for its sake, and the token verified long after its request's buffer is gone.
   [[nodiscard]] static TokenResult<Jws> parse(std::string_view token);
 
   [[nodiscard]] const JwsHeader& header() const noexcept [[clang::lifetimebound]] { return header_; }
@@ -54,7 +55,7 @@ class Jws {
   Jws() = default;
   template <typename Key>
   [[nodiscard]] TokenResult<std::string> verify_with(const Key& key) const;
-  std::string_view signing_input_;
+  std::string signing_input_;  // header.payload, as it was written
   JwsHeader header_{};
   std::string payload_;
   std::string signature_;

@@ -262,9 +262,7 @@ TEST_F(JwsKeys, EveryByteOfATokenCounts) {
 
 TEST(Jws, ComparesMediaTypes) {
   const auto of_type = [](std::string_view type) {
-    static std::string token;  // Jws borrows it
-    token = token_of(R"({"alg":"ES256","typ":")" + std::string(type) + "\"}");
-    return Jws::parse(token).value();
+    return Jws::parse(token_of(R"({"alg":"ES256","typ":")" + std::string(type) + "\"}")).value();
   };
   EXPECT_TRUE(of_type("JWT").has_type("jwt"));
   EXPECT_TRUE(of_type("application/JWT").has_type("JWT"));
