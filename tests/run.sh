@@ -7,7 +7,7 @@
 # Each item leaves a log and one result line in build/test-logs. A skip must say why: "optional: ..." is counted, any
 # other skip is a failure. The last line of all is the total.
 
-tsan_rooms=(platform store observe origins gateway)
+tsan_rooms=(platform tls jose signature store observe origins gateway)
 logs="build/test-logs"
 
 test_items() {

@@ -46,7 +46,8 @@ backend %ORIGIN%
 // An `expression` cannot look at this placeholder: it is no string there.
 constexpr std::string_view kCaddy =
     R"(# Caddyfile, Caddy 2.6 or later. From 2.8 on, `trust_pool file %FILES%/client-ca.pem` is the newer form of the
-# line with trusted_ca_cert_file.
+# line with trusted_ca_cert_file. Where it demands certificates, Caddy answers only for the host that the handshake
+# named (else 421): the `url` of the origin has its DNS name, not its address.
 :%PORT% {
   tls %FILES%/%ORIGIN%.pem %FILES%/%ORIGIN%.key {
     client_auth {

@@ -87,6 +87,7 @@ Task<Result<int>> probe(Loop& loop, Network& network, BufferPool& buffers, const
     co_return fail(Code::origin_tls_failed, Side::origin, std::string(tls->failure()));
   }
   if (!ready) co_return std::unexpected(std::move(ready.error()));
+  if (!session.has_room()) co_return fail(Code::origin_unavailable, Side::origin, "no stream allowed");
   const std::unique_ptr<http::Upstream> stream = session.open();
   co_return co_await ask(loop, origin, endpoint.authority, path, *stream);
 }

@@ -32,14 +32,15 @@ bool same_chain(Chain a, Chain b) {
 // Every pair and every set of authorities that a configuration has read.
 template <typename Visit>
 void visit_pairs(const Config& config, Visit&& visit) {
+  using Use = tls::CertifiedKey::Use;
   for (const ListenerConfig& listener : config.listeners) {
     if (!listener.tls) continue;
-    for (const ServerCertificateConfig& certificate : listener.tls->certificates) visit(certificate.files.pair);
+    for (const ServerCertificateConfig& certificate : listener.tls->certificates) visit(certificate.files, Use::server);
   }
   for (const OriginConfig& origin : config.origins) {
     for (const IdentityUse& use : origin.identity) {
       if (const auto* const mtls = std::get_if<MtlsConfig>(&use.config); mtls && !mtls->managed)
-        visit(mtls->files.pair);
+        visit(mtls->files, Use::client);
     }
   }
 }
@@ -102,7 +103,30 @@ std::shared_ptr<const tls::CertifiedKey> CertificateReader::read_pair(const Node
                                                                       tls::CertifiedKey::Use use) {
   const std::pair at{use, Paths(certificate.text(), key.text())};
   if (const auto known = pairs_.find(at); known != pairs_.end()) return known->second;
+  const std::size_t said = diagnostics_.all().size();
+  std::shared_ptr<const tls::CertifiedKey> pair = read_new_pair(certificate, key, use);
+  if (!pair) pair = keep_pair(certificate, key, use, said);
+  if (pair) pairs_.emplace(at, pair);
+  return pair;
+}
 
+std::shared_ptr<const tls::CertifiedKey> CertificateReader::keep_pair(const Node& certificate, const Node& key,
+                                                                      tls::CertifiedKey::Use use, std::size_t said) {
+  std::shared_ptr<const tls::CertifiedKey> found;
+  if (!input_.kept || !input_.in_force || diagnostics_.full()) return found;
+  visit_pairs(*input_.in_force, [&](const CertificateFiles& running, tls::CertifiedKey::Use its_use) {
+    const bool same = its_use == use && running.certificate == certificate.text() && running.key == key.text();
+    if (same) found = running.pair;
+  });
+  if (!found) return found;
+  // What was wrong before stops the load anyway; then nobody asks what was kept.
+  *input_.kept += diagnostics_.to_text(Diagnostics::Show::errors);
+  diagnostics_.excuse_after(said);
+  return found;
+}
+
+std::shared_ptr<const tls::CertifiedKey> CertificateReader::read_new_pair(const Node& certificate, const Node& key,
+                                                                          tls::CertifiedKey::Use use) {
   std::optional<std::string> chain = read_file(certificate, Content::certificate);
   std::optional<std::string> secret = read_file(key, Content::key);
   std::shared_ptr<const tls::CertifiedKey> pair;
@@ -131,7 +155,6 @@ std::shared_ptr<const tls::CertifiedKey> CertificateReader::read_pair(const Node
   const auto running = same_in_force(*pair);
   if (running) pair = running;
   if (!judge_dates(*pair, certificate, running ? Runs::yes : Runs::no)) return nullptr;
-  pairs_.emplace(at, pair);
   return pair;
 }
 
@@ -199,8 +222,8 @@ std::shared_ptr<const tls::CertifiedKey> CertificateReader::same_in_force(const 
   std::shared_ptr<const tls::CertifiedKey> found;
   if (!input_.in_force) return found;
   // Equal certificates have equal keys: each was checked against its own.
-  visit_pairs(*input_.in_force, [&](const auto& running) {
-    if (!found && same_chain(running->chain(), pair.chain())) found = running;
+  visit_pairs(*input_.in_force, [&](const CertificateFiles& running, tls::CertifiedKey::Use /*use*/) {
+    if (!found && same_chain(running.pair->chain(), pair.chain())) found = running.pair;
   });
   return found;
 }

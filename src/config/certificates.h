@@ -22,8 +22,8 @@ class CertificateReader {
  public:
   CertificateReader(const LoadInput& input, Diagnostics& diagnostics) : input_(input), diagnostics_(diagnostics) {}
 
-  // The pair in the files that the two nodes name. nullptr after saying why it cannot be used; what is worth a warning
-  // (a key that others may read, dates) has been said, too.
+  // The pair in the files that the two nodes name; or that of LoadInput::in_force, if it is `kept`. nullptr after
+  // saying why it cannot be used; what is worth a warning (a key that others may read, dates) has been said, too.
   [[nodiscard]] std::shared_ptr<const tls::CertifiedKey> read_pair(const Node& certificate, const Node& key,
                                                                    tls::CertifiedKey::Use use);
   // The authorities in the file that `ca` names. nullptr after saying why.
@@ -35,6 +35,11 @@ class CertificateReader {
                                                                           const Node& at);
 
  private:
+  [[nodiscard]] std::shared_ptr<const tls::CertifiedKey> read_new_pair(const Node& certificate, const Node& key,
+                                                                       tls::CertifiedKey::Use use);
+  // The one in force from these files, if LoadInput says that it goes on; nullptr otherwise.
+  [[nodiscard]] std::shared_ptr<const tls::CertifiedKey> keep_pair(const Node& certificate, const Node& key,
+                                                                   tls::CertifiedKey::Use use, std::size_t said);
   enum class Content : std::uint8_t { certificate, key, authorities };
   // The caller wipes it. nullopt after saying why.
   [[nodiscard]] std::optional<std::string> read_file(const Node& path, Content content);

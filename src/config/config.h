@@ -342,6 +342,9 @@ struct LoadInput {
   // What runs, or nullptr. Time alone does not stop a certificate of it: that it has expired is a warning. Certificates
   // and authorities whose content is the same are taken over from it, so that equal pointers mean "unchanged".
   const Config* in_force = nullptr;
+  // Not nullptr: a certificate and key whose files have become unusable do not stop the load if the pair from the same
+  // files is in force: it goes on, with a warning, and what is wrong is appended here.
+  std::string* kept = nullptr;
 };
 
 // nullptr if diagnostics has errors afterwards. Warnings do not stop it. `diagnostics` keeps no reference to the tree

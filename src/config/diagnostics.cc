@@ -113,6 +113,15 @@ void Diagnostics::warning(Problem problem, const Node& at, std::string what, std
   add(Severity::warning, problem, at.position(), &at, std::move(what), std::move(fix));
 }
 
+void Diagnostics::excuse_after(std::size_t count) noexcept {
+  for (std::size_t i = count; i < kept_.size(); ++i) {
+    if (kept_[i].severity != Severity::error) continue;
+    kept_[i].severity = Severity::warning;
+    --errors_;
+    ++warnings_;
+  }
+}
+
 void Diagnostics::add(Severity severity, Problem problem, Position at, const Node* node, std::string what,
                       std::string fix) {
   severity == Severity::error ? ++errors_ : ++warnings_;

@@ -67,6 +67,10 @@ class Diagnostics {
   void error(Problem problem, Position at, std::string what, std::string fix = {});
   void warning(Problem problem, const Node& at, std::string what, std::string fix = {});
 
+  // Errors behind the first `count` of all() become warnings: something else takes the place of what they are about.
+  // Not once full().
+  void excuse_after(std::size_t count) noexcept;
+
   // Those of another file, after those of this one.
   void append(const Diagnostics& other);
 

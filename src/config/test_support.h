@@ -95,6 +95,7 @@ struct World {
   ExpiredException expired = ExpiredException::error;
   OutdatedCertificate outdated = OutdatedCertificate::error;
   const Config* in_force = nullptr;
+  std::string* kept = nullptr;
 
   World() {
     files.values["/s/a"] = std::string(kSecretA) + "\n";
@@ -103,8 +104,8 @@ struct World {
   std::shared_ptr<const Config> load(std::string_view text, Diagnostics& diagnostics,
                                      const std::string& file = "postern.yaml") const {
     const LoadInput input{
-        file,    text,     schema,  {environment, files}, kTestNow, {}, {"api_key", "client_certificate"},
-        expired, outdated, in_force};
+        file,     text,     schema, {environment, files}, kTestNow, {}, {"api_key", "client_certificate"}, expired,
+        outdated, in_force, kept};
     return config::load(input, diagnostics);
   }
 };

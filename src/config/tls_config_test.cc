@@ -256,6 +256,37 @@ TEST_F(TlsConfigTest, TimeAloneDoesNotStopWhatRuns) {
   EXPECT_THAT(refusal(text), HasSubstr("postern.yaml:4:24 listeners[0].tls.certificate"));
 }
 
+TEST_F(TlsConfigTest, APairThatCannotBeUsedAnyMoreIsKeptIfItRunsFromTheseFiles) {
+  const std::string mtls = "identity: [{mtls: {certificate: /tls/client.pem, key: /tls/client.key}}]";
+  const auto text = [&](const std::string& listener) {
+    return document("tls: {" + listener + "}", "url: https://a\n    " + mtls);
+  };
+  const auto pair = [](const Config& c) { return c.listeners[0].tls->certificates[0].files.pair; };
+  const auto client = [](const Config& c) { return std::get<MtlsConfig>(c.origins[0].identity[0].config).files.pair; };
+  const auto before = load(text(kApi));
+  const auto chain = world.files.values["/tls/api.pem"];
+  world.in_force = before.get();
+  std::string kept;
+  for (const std::string bad : {"", "no PEM", "half"}) {
+    world.files.values["/tls/api.pem"] = bad == "half" ? chain.substr(0, chain.size() / 2) : bad;
+    world.kept = nullptr;
+    EXPECT_THAT(refusal(text(kApi)), HasSubstr("listeners[0].tls.certificate")) << bad;
+    world.kept = &kept;
+    kept.clear();
+    replace("client", fresh(TestFiles::Use::client, days(1), days(300)));
+    const auto after = load(text(kApi));
+    EXPECT_EQ(pair(*after), pair(*before)) << bad;
+    EXPECT_NE(client(*after), client(*before)) << "the other one is renewed";
+    EXPECT_THAT(kept, HasSubstr("listeners[0].tls.certificate"));
+    EXPECT_THAT(kept, HasSubstr("PST-C050"));
+    EXPECT_THAT(said, HasSubstr("warning listeners[0].tls.certificate"));
+    // What runs came from other files, or there is something else wrong.
+    world.files.values["/tls/elsewhere.pem"] = world.files.values["/tls/api.pem"];
+    EXPECT_THAT(refusal(text("certificate: /tls/elsewhere.pem, key: /tls/api.key")), HasSubstr("elsewhere"));
+    EXPECT_THAT(refusal(text(kApi + ", min_version: \"1.1\"")), HasSubstr("min_version"));
+  }
+}
+
 TEST_F(TlsConfigTest, EqualContentIsTheSameObject) {
   const std::string text = document("tls: {" + kApi + "}",
                                     "url: https://a\n    trust: {ca: /tls/ca.pem}\n    identity: [{mtls: {certificate: "

@@ -137,7 +137,11 @@ Gateway::Candidate Gateway::load(From from, LoadReport& report) {
     // The text that runs must not keep a secret from being renewed only because time has passed: requests to an origin
     // whose exception has expired are refused anyway.
     LoadRules rules;
-    if (from == From::in_force) rules.expired = config::ExpiredException::warning;
+    if (from == From::in_force) {
+      rules.expired = config::ExpiredException::warning;
+      // One pair that cannot be used must not keep the others from being renewed.
+      rules.kept = &report.kept;
+    }
     // At the start the other hosts come up, whatever has become of one certificate.
     if (!snapshot_) rules.outdated = config::OutdatedCertificate::warning;
     if (snapshot_) rules.in_force = snapshot_->config.get();
@@ -154,7 +158,16 @@ Gateway::Candidate Gateway::load(From from, LoadReport& report) {
         prepared = std::unexpected(std::move(keys.error()));
       }
     }
-    if (prepared) prepared = provide_certificates(*config);
+    if (prepared) {
+      Result<void> provided = provide_certificates(*config);
+      // An authority that has come to its end must not keep files from being renewed: what it has issued is there, and
+      // requests that need it are refused once it has expired.
+      if (!provided && from == From::in_force) {
+        report.kept += describe_failure(options_.config_file, *config, provided.error());
+      } else {
+        prepared = std::move(provided);
+      }
+    }
     if (!prepared) {
       report.problems = describe_failure(options_.config_file, *config, prepared.error());
       report.outcome = LoadReport::Outcome::failed;
@@ -177,6 +190,7 @@ Gateway::Candidate Gateway::load(From from, LoadReport& report) {
 }
 
 void Gateway::take_over(Candidate candidate) {
+  if (managed_) managed_->in_force();
   snapshot_ = std::move(candidate.snapshot);
   generation_ = snapshot_->generation;
   text_in_force_ = std::move(candidate.text);
@@ -366,12 +380,25 @@ LoadReport Gateway::reload(From from) {
                          : outcome == LoadReport::Outcome::unchanged ? observe::ReloadState::unchanged
                                                                      : observe::ReloadState::rejected;
     // A log record is cut somewhere: no warning may take the place of what went wrong.
-    const std::string& why = report.errors.empty() ? report.problems : report.errors;
+    const std::string& why = !report.errors.empty() ? report.errors
+                             : !report.kept.empty() ? report.kept
+                                                    : report.problems;
     last_reload_.message = why;
+    const bool accepted = last_reload_.state != observe::ReloadState::rejected;
+    if (accepted && !report.kept.empty()) {
+      // Not all of it: whoever watches over reloads must see that.
+      last_reload_.state = observe::ReloadState::rejected;
+      metrics_->reloaded(observe::ReloadOutcome::rejected);
+      options_.log.error("a certificate cannot be renewed; the one before stays",
+                         {observe::LogField::text("problems", report.kept)});
+    }
     metrics_->reloaded(outcome == LoadReport::Outcome::applied     ? observe::ReloadOutcome::applied
                        : outcome == LoadReport::Outcome::unchanged ? observe::ReloadOutcome::unchanged
                                                                    : observe::ReloadOutcome::rejected);
-    if (outcome == LoadReport::Outcome::rejected || outcome == LoadReport::Outcome::failed) {
+    const bool rejected = outcome == LoadReport::Outcome::rejected || outcome == LoadReport::Outcome::failed;
+    if (managed_ && rejected) managed_->retry_later(options_.clock.wall());
+    if (managed_ && outcome == LoadReport::Outcome::unchanged) managed_->in_force();
+    if (rejected) {
       options_.log.error("reload rejected; the running configuration stays",
                          {observe::LogField::text("problems", why)});
     } else {
@@ -496,7 +523,7 @@ Task<void> Gateway::every_second() {
     const bool due = managed_ && managed_->renewal_due(*snapshot_->config, options_.clock.wall());
     if (!changed && !due) continue;
     if (changed) options_.log.info("the file of a secret or certificate has changed");
-    if (due) options_.log.info("a managed certificate is renewed");
+    if (due) options_.log.info("a managed certificate is due to be renewed");
     static_cast<void>(reload(From::in_force));
   }
 }

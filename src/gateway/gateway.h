@@ -34,6 +34,7 @@ struct LoadReport {
   Outcome outcome = Outcome::rejected;
   std::string problems;              // text of the diagnostics, or why an address cannot be bound
   std::string errors;                // those of `problems` that are no warnings
+  std::string kept;                  // what is wrong with files instead of whose content the one before stays in force
   std::vector<std::string> changes;  // one line each
   std::vector<std::string> notes;    // what a reload cannot do
 };

@@ -69,10 +69,12 @@ bool ManagedCertificates::due(const std::string& origin, WallTime now) const {
 
 bool ManagedCertificates::renewal_due(const config::Config& config, WallTime now) const {
   if (now < retry_at_) return false;
-  return std::any_of(config.origins.begin(), config.origins.end(), [&](const config::OriginConfig& origin) {
-    return wants_certificate(origin) && due(origin.name, now);
-  });
+  return pending_ || std::any_of(config.origins.begin(), config.origins.end(), [&](const config::OriginConfig& origin) {
+           return wants_certificate(origin) && due(origin.name, now);
+         });
 }
+
+void ManagedCertificates::retry_later(WallTime now) noexcept { retry_at_ = std::max(retry_at_, now + kRetry); }
 
 Result<void> ManagedCertificates::provide(const config::Config& config, WallTime now) {
   for (const config::OriginConfig& origin : config.origins) {
@@ -95,6 +97,7 @@ Result<void> ManagedCertificates::provide(const config::Config& config, WallTime
       continue;
     }
     issued_[origin.name] = {std::move(*issued), renew_at};
+    pending_ = true;
   }
   return {};
 }

@@ -25,8 +25,13 @@ class ManagedCertificates {
   // Issues what the origins of `config` need and do not have, and renews what is due. An error only if an origin would
   // be without a certificate that is in force.
   [[nodiscard]] Result<void> provide(const config::Config& config, WallTime now);
-  // Whether provide() would issue anything; after a failure not before some time has passed.
+  // Whether provide() would issue anything, or what it issued last is not in force; after a failure not before some
+  // time has passed.
   [[nodiscard]] bool renewal_due(const config::Config& config, WallTime now) const;
+  // What provide() gave is in force.
+  void in_force() noexcept { pending_ = false; }
+  // It is not: something else keeps the configuration from being taken over.
+  void retry_later(WallTime now) noexcept;
   // For an origin that provide() has seen; nullptr otherwise.
   [[nodiscard]] std::shared_ptr<const tls::CertifiedKey> for_origin(const std::string& origin) const;
   // What signs the certificates of origins under `trust: {ca: managed}`.
@@ -47,6 +52,7 @@ class ManagedCertificates {
   std::shared_ptr<const tls::TrustAnchors> anchors_;
   std::map<std::string, Issued> issued_;
   WallTime retry_at_{};
+  bool pending_ = false;  // something was issued that is not in force
 };
 
 // Whether `config` asks for it at all.

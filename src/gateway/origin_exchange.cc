@@ -56,27 +56,33 @@ Task<Result<void>> OriginExchange::request() {
   origin_.refresh(context_);
   view_ = origin_.view;
   origin.state->budget().on_request();
-  bool fresh_connection = false;
+  std::optional<MonoTime> fresh_since;  // no connection from before
   for (;;) {
     ++facts_.attempts;
     attempting_ = true;
     attempt_started_ = context_.loop.now();
-    Result<void> outcome = co_await attempt(fresh_connection);
+    Result<void> outcome = co_await attempt(fresh_since);
     count_attempt(outcome);
     if (outcome) co_return outcome;
     // A pooled connection that was already dead says nothing about the origin. Anything else does, whatever connection
     // it came on.
     const bool reused = lease_ && lease_.reused();
-    const bool was_dead = reused && outcome.error().retry() == Retry::if_reused;
+    const bool was_dead =
+        reused && outcome.error().retry() == Retry::if_reused && outcome.error().code() == Code::origin_closed;
     const bool was_refused = reused && outcome.error().retry() == Retry::yes;
-    if (outcome.error().side() == Side::origin && !was_dead && !was_refused) judge(origins::Outcome::failure);
-    over_ = !may_retry(outcome.error());
+    const bool is_free = was_dead || was_refused;
+    // What a client asks for may not be there at all (a WebSocket, a login of the connection): that costs nobody the
+    // origin.
+    const bool was_wished = outcome.error().code() == Code::origin_upgrade_failed;
+    const bool counts = !is_free && !was_wished;
+    if (outcome.error().side() == Side::origin && counts) judge(origins::Outcome::failure);
+    over_ = !may_retry(outcome.error(), is_free);
     uploads_.cancel_all();
     lease_.close();
     // The attempt on a dead connection is free, but the next one must not meet another. So is one that the origin says
     // it did not look at: it goes away or has no room, and that is no load.
-    if (was_dead) fresh_connection = true;
-    if (!was_dead && !was_refused) over_ = over_ || !origin.state->budget().take();
+    if (was_dead) fresh_since = attempt_started_;
+    if (!is_free) over_ = over_ || !origin.state->budget().take();
     if (over_) co_return outcome;
     context_.metrics.add(origin_.plan->metrics.retries);
   }
@@ -92,21 +98,21 @@ void OriginExchange::count_attempt(const Result<void>& outcome) {
 
 // Safe: the origin has not looked at the request; or the method is idempotent and no answer was begun (RFC 9110 9.2.2).
 // Possible: the body, if any, is still whole on our side.
-bool OriginExchange::may_retry(const Error& error) const noexcept {
-  const std::uint32_t limit = origin_.origin->config.retries.attempts + (lease_ && lease_.reused() ? 1u : 0u);
+bool OriginExchange::may_retry(const Error& error, bool is_free) const noexcept {
+  const std::uint32_t limit = origin_.origin->config.retries.attempts + (is_free ? 1u : 0u);
   if (facts_.attempts >= limit || (body_taken_ && !keeping_body_) || stop_error_) return false;
   if (error.retry() == Retry::yes) return true;
   return error.retry() == Retry::if_reused && is_idempotent(exchange_.request.method);
 }
 
-Task<Result<void>> OriginExchange::attempt(bool fresh_connection) {
-  Result<void> outcome = co_await try_once(fresh_connection);
+Task<Result<void>> OriginExchange::attempt(std::optional<MonoTime> fresh_since) {
+  Result<void> outcome = co_await try_once(fresh_since);
   // Also if the answer came in the same moment: nothing of it has been passed on yet, so the reason can still be told.
   if (stop_error_) co_return ended_by(Error(Code::cancelled, Side::gateway));
   co_return outcome;
 }
 
-Task<Result<void>> OriginExchange::try_once(bool fresh_connection) {
+Task<Result<void>> OriginExchange::try_once(std::optional<MonoTime> fresh_since) {
   const MonoTime now = context_.loop.now();
   facts_.connect = facts_.first_byte = observe::kNotMeasured;
   const origins::EndpointSet& endpoints = *view_->endpoints;
@@ -123,7 +129,7 @@ Task<Result<void>> OriginExchange::try_once(bool fresh_connection) {
   origins::Want want = origins::Want::any;
   if (authenticates_connection(exchange_.request)) want = origins::Want::own_connection;
   if (exchange_.websocket) want = origins::Want::websocket;
-  Task<Result<origins::Lease>> acquiring = fresh_connection ? pool_->connect(want) : pool_->acquire(want);
+  Task<Result<origins::Lease>> acquiring = fresh_since ? pool_->connect(want, *fresh_since) : pool_->acquire(want);
   Result<origins::Lease> lease = co_await std::move(acquiring);
   if (!lease) co_return std::unexpected(std::move(lease.error()));
   lease_ = std::move(*lease);
@@ -355,10 +361,8 @@ Task<Result<void>> OriginExchange::relay_body() {
         // A recipient that merges them into the head (RFC 9110 6.5) must find nothing there that is not said in heads.
         http::ResponseHead trailing;
         http::Headers& trailers = trailing.headers;
-        for (const http::Field& field : body.trailers()) {
-          if (field.id != http::HeaderName::x_request_id) trailers.append(field.name, field.value, field.id);
-        }
-        http::strip_response_hop_by_hop(trailing, reserved_);
+        for (const http::Field& field : body.trailers()) trailers.append(field.name, field.value, field.id);
+        http::strip_response_trailers(trailing, reserved_);
         guard_reflection(context_, *origin_.plan, exchange_.request_id, trailers);
         ended = true;
         Result<void> finished = co_await client_.finish(trailers);

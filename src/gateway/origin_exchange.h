@@ -75,14 +75,14 @@ class OriginExchange final : public ListNode {
     OriginExchange& owner_;
   };
 
-  [[nodiscard]] Task<Result<void>> attempt(bool fresh_connection);
-  [[nodiscard]] Task<Result<void>> try_once(bool fresh_connection);
+  [[nodiscard]] Task<Result<void>> attempt(std::optional<MonoTime> fresh_since);
+  [[nodiscard]] Task<Result<void>> try_once(std::optional<MonoTime> fresh_since);
   [[nodiscard]] Task<Result<void>> tell_to_continue();
   void count_attempt(const Result<void>& outcome);
   [[nodiscard]] Task<Result<void>> send_head();
   [[nodiscard]] Task<Result<void>> receive_final_head();
   [[nodiscard]] Result<void> check_switch() const;
-  [[nodiscard]] bool may_retry(const Error& error) const noexcept;
+  [[nodiscard]] bool may_retry(const Error& error, bool is_free) const noexcept;
   [[nodiscard]] Task<void> upload();
   [[nodiscard]] Task<void> upload_body();
   void keep(std::string_view bytes);

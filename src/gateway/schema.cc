@@ -44,7 +44,8 @@ std::shared_ptr<const config::Config> load_config(const std::string& file, std::
                                 .authenticating_policies = policies::authenticating_policies(),
                                 .expired = rules.expired,
                                 .outdated = rules.outdated,
-                                .in_force = rules.in_force};
+                                .in_force = rules.in_force,
+                                .kept = rules.kept};
   return config::load(input, diagnostics);
 }
 

@@ -22,6 +22,7 @@ struct LoadRules {
   config::ExpiredException expired = config::ExpiredException::error;
   config::OutdatedCertificate outdated = config::OutdatedCertificate::error;
   const config::Config* in_force = nullptr;
+  std::string* kept = nullptr;
 };
 // Reads `text`, which came from `file`, with the process's environment and the secrets and certificates that `files`
 // finds. nullptr if diagnostics has errors afterwards.

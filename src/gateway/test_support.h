@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "config/test_support.h"
+#include "gateway/managed_certificates.h"
 #include "gateway/schema.h"
 #include "gateway/worker.h"
 #include "origins/test_support.h"
@@ -69,13 +70,16 @@ class TestGateway final : TaskSet::ErrorHandler {
     ::close(access_fd_);
   }
 
-  // A document without `version`, and without `listeners` if those of the test's one client side will do.
-  static std::shared_ptr<const config::Config> configuration(const std::string& yaml) {
+  // A document without `version`, and without `listeners` if those of the test's one client side will do. `more`: files
+  // that it names, beside those of the secrets.
+  static std::shared_ptr<const config::Config> configuration(const std::string& yaml,
+                                                             const std::map<std::string, std::string>& more = {}) {
     static const config::Schema schema = std::move(*full_schema());
     config::MapEnvironment environment;
     config::MapFiles files;
     files.values["/s/a"] = std::string(kSecretA);
     files.values["/s/b"] = std::string(kSecretB);
+    files.values.insert(more.begin(), more.end());
     std::string text = "version: 1\n";
     if (yaml.find("listeners:") == std::string::npos) text += "listeners: [{address: \"192.0.2.1:80\"}]\n";
     text += yaml;
@@ -101,7 +105,8 @@ class TestGateway final : TaskSet::ErrorHandler {
   }
   std::shared_ptr<const Snapshot> build(std::shared_ptr<const config::Config> configuration) {
     config::Diagnostics diagnostics("postern.yaml");
-    const Snapshot::Services services{{clock, nullptr, &rates_, {}}, *metrics_, *registry_};
+    const Snapshot::Services services{
+        {clock, nullptr, &rates_, {}}, *metrics_, *registry_, ~std::size_t{0}, 1, tickets, managed.get()};
     auto snapshot = Snapshot::build(std::move(configuration), services, snapshot_.get(), ++generation_, diagnostics);
     EXPECT_TRUE(snapshot) << diagnostics.to_text();
     return snapshot;
@@ -117,14 +122,15 @@ class TestGateway final : TaskSet::ErrorHandler {
   void advance(Duration by) { postern::advance(loop(), clock, by); }
 
   // A client's new connection.
-  Peer connect(std::string_view address = "192.0.2.1:80") {
+  Peer connect(std::string_view address = "192.0.2.1:80") { return Peer(loop(), dial(address)); }
+  std::unique_ptr<Stream> dial(std::string_view address) {
     std::unique_ptr<Stream> stream;
     const SocketAddress where = parse_socket_address(address).value();
     TaskSet connecting(*this);
     connecting.spawn(connect_to(where, stream));
     settle(loop());
     EXPECT_TRUE(stream) << "no connection to " << address;
-    return Peer(loop(), std::move(stream));
+    return stream;
   }
   // An address at which the test plays an origin, before the first connection to it.
   void serve(const std::string& address) {
@@ -138,12 +144,16 @@ class TestGateway final : TaskSet::ErrorHandler {
   void refuse(const std::string& address) { origins_.erase(address); }
   // The next connection that the gateway makes, if it has.
   Peer try_accept(const std::string& address = "127.0.0.1:9001") {
+    std::unique_ptr<Stream> stream = take(address);
+    return stream ? Peer(loop(), std::move(stream)) : Peer();
+  }
+  std::unique_ptr<Stream> take(const std::string& address = "127.0.0.1:9001") {
     settle(loop());
     const auto found = origins_.find(address);
-    if (found == origins_.end() || found->second->waiting.empty()) return {};
-    Peer peer(loop(), std::move(found->second->waiting.front()));
+    if (found == origins_.end() || found->second->waiting.empty()) return nullptr;
+    std::unique_ptr<Stream> stream = std::move(found->second->waiting.front());
     found->second->waiting.pop_front();
-    return peer;
+    return stream;
   }
   Peer accept(const std::string& address = "127.0.0.1:9001") {
     Peer peer = try_accept(address);
@@ -204,6 +214,9 @@ class TestGateway final : TaskSet::ErrorHandler {
   MemoryNetwork network;
   origins::FakeResolver resolver;
   std::unique_ptr<Worker> worker;
+  // Of the snapshots that are built from now on; without: no resumption, no managed certificates.
+  std::shared_ptr<tls::TicketKeys> tickets;
+  std::unique_ptr<ManagedCertificates> managed;
   int exceptions = 0;
 
  private:

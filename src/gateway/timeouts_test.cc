@@ -1,5 +1,6 @@
 // Every limit on time, at its exact moment: one millisecond before nothing has happened, at the moment it has.
 #include "gateway/test_support.h"
+#include "http/h2/server_session.h"
 
 namespace postern::gateway {
 namespace {
@@ -263,6 +264,96 @@ TEST_F(Timeouts, a_proxy_header_has_the_time_of_a_head) {
   gateway.network.connect_as({IpAddress::parse("198.51.101.7").value(), 1234});
   Peer stranger = gateway.connect();
   EXPECT_FALSE(stranger.open());
+}
+
+// ---- HTTP/2 in clear: who begins, and who does not go on
+// -------------------------------------------------------------
+
+class Http2Silence : public GatewayTest {
+ protected:
+  void SetUp() override {
+    gateway.serve("127.0.0.1:9001");
+    gateway.start("listeners: [{address: \"192.0.2.1:80\", http2: h2c}]\n" +
+                  simple("", "limits: {header_timeout: 10s, idle_timeout: 75s}\n"));
+  }
+  // Silent since this moment: open until `left` has passed and then closed, whatever is said at the end.
+  std::string end_after(Peer& client, Duration left) {
+    gateway.advance(left - 1ms);
+    EXPECT_EQ(gateway.worker->connections(), 1u) << "before its time";
+    gateway.advance(1ms);
+    std::string said = client.receive();
+    if (said.empty() && gateway.worker->connections() != 0) {  // handed to HTTP/1, which looks at its own timer next
+      gateway.advance(1ms);
+      said = client.receive();
+    }
+    // One of HTTP/2 says goodbye and lingers for as long as its peer takes to close.
+    if (gateway.worker->connections() != 0) client.close();
+    settle(gateway.loop());
+    EXPECT_EQ(gateway.worker->connections(), 0u);
+    return said;
+  }
+  static constexpr std::string_view kPreface = http::h2::kPreface;
+  static std::string settings() { return std::string("\0\0\0\4\0\0\0\0\0", 9); }
+};
+
+TEST_F(Http2Silence, one_that_says_nothing_has_the_idle_timeout) {
+  Peer client = gateway.connect();
+  EXPECT_EQ(end_after(client, 75s), "");
+}
+
+TEST_F(Http2Silence, any_part_of_the_preface_has_the_time_of_a_head) {
+  for (std::size_t size = 1; size < kPreface.size(); ++size) {
+    Peer client = gateway.connect();
+    client.send(kPreface.substr(0, size));
+    // Its first line names a version that HTTP/1 does not speak.
+    const std::string said = end_after(client, 10s);
+    EXPECT_NE(said.find(size < 16 ? "PST-R009" : "PST-R013"), std::string::npos) << size << said;
+  }
+}
+
+TEST_F(Http2Silence, a_preface_that_drips_has_no_more_time_than_one_that_stops) {
+  Peer client = gateway.connect();
+  gateway.advance(70s);  // idle is another limit
+  for (std::size_t i = 0; i < 10; ++i) {
+    client.send(kPreface.substr(i, 1));
+    if (i != 9) gateway.advance(1s);
+  }
+  EXPECT_TRUE(end_after(client, 1s).starts_with("HTTP/1.1 408 "));
+}
+
+TEST_F(Http2Silence, what_begins_like_the_preface_and_is_none_is_a_slow_head_from_its_first_byte) {
+  Peer client = gateway.connect();
+  client.send("P");
+  gateway.advance(9s);
+  client.send("O");
+  EXPECT_TRUE(end_after(client, 1s).starts_with("HTTP/1.1 408 "));
+}
+
+TEST_F(Http2Silence, a_preface_without_a_greeting_has_the_time_of_a_head) {
+  Peer client = gateway.connect();
+  client.send(kPreface);
+  static_cast<void>(client.receive());
+  end_after(client, 10s);
+  Peer half = gateway.connect();
+  half.send(std::string(kPreface) + settings().substr(0, 8));
+  static_cast<void>(half.receive());
+  end_after(half, 10s);
+}
+
+TEST_F(Http2Silence, a_greeting_without_a_request_has_the_idle_timeout_and_others_are_served_meanwhile) {
+  Peer client = gateway.connect();
+  client.send(std::string(kPreface) + settings());
+  static_cast<void>(client.receive());
+  gateway.advance(70s);
+  Peer other = gateway.connect();
+  other.send(kGet);
+  Peer origin = gateway.accept();
+  origin.receive();
+  origin.send(kOk);
+  EXPECT_TRUE(other.receive().ends_with("ok"));
+  other.close();
+  const std::string said = end_after(client, 5s);
+  EXPECT_NE(said.find(std::string("\7\0\0\0\0\0", 6)), std::string::npos) << "GOAWAY";
 }
 
 }  // namespace

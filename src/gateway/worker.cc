@@ -120,7 +120,7 @@ class Worker::Client final : public ClientLink,
   Task<bool> prepare(std::string& early);
   Task<bool> read_proxy_header(Buffer& input);
   Task<bool> secure(Buffer& input);
-  Task<bool> begins_http2(Buffer& input);
+  Task<bool> begins_http2(Buffer& input, MonoTime& began);
   Task<IoStatus> read_more(Buffer& input, Deadline& deadline);
 
   Task<http::AfterResponse> handle(http::Downstream& client) override {
@@ -242,12 +242,13 @@ Task<bool> Worker::Client::prepare(std::string& early) {
     if (!said) co_return false;
   }
   bool http2 = false;
+  MonoTime began = MonoTime::max();
   if (!port_.plan().tls.empty()) {
     const bool secured = co_await secure(input);
     if (!secured) co_return false;
     http2 = facts_.tls->alpn == tls::Alpn::h2;
   } else if (port_.plan().config->http2 == config::ListenerHttp2::h2c) {
-    http2 = co_await begins_http2(input);
+    http2 = co_await begins_http2(input, began);
     if (input.empty()) co_return false;  // silent, or gone
   }
   stream_->set_abort_listener(nullptr);
@@ -263,6 +264,7 @@ Task<bool> Worker::Client::prepare(std::string& early) {
   http1_.emplace(worker.loop_, worker.context_.buffers, std::move(stream_), facts_, port_.limits_,
                  static_cast<http::ServerConnection::Owner&>(*this));
   http1_->input().append(input.view());
+  http1_->head_began(began);
   if (draining_) http1_->drain();
   co_return true;
 }
@@ -329,17 +331,22 @@ Task<bool> Worker::Client::secure(Buffer& input) {
   co_return true;
 }
 
-// RFC 9113 3.3: in clear, a client that knows says so with the first bytes.
-Task<bool> Worker::Client::begins_http2(Buffer& input) {
+// RFC 9113 3.3: in clear, a client that knows says so with the first bytes. `began`: when the first of them came, if
+// the answer took longer.
+Task<bool> Worker::Client::begins_http2(Buffer& input, MonoTime& began) {
   Deadline deadline(port_.worker_.loop_, *stream_);
   deadline.set_after(port_.limits().idle_timeout);
   for (;;) {
     const std::string_view got = input.view();
     if (!http::h2::kPreface.starts_with(got.substr(0, http::h2::kPreface.size()))) co_return false;
     if (got.size() >= http::h2::kPreface.size()) co_return true;
-    if (!got.empty()) deadline.set_after(port_.limits().header_timeout);
+    // Once for all of it, however it drips.
+    if (!got.empty() && began == MonoTime::max()) {
+      began = port_.worker_.loop_.now();
+      deadline.set_after(port_.limits().header_timeout);
+    }
     const IoStatus read = co_await read_more(input, deadline);
-    // What there is may still be answered as HTTP/1.
+    // What there is may still be answered as HTTP/1: it is then a head that takes too long.
     if (read != IoStatus::ok) co_return false;
   }
 }

@@ -31,27 +31,38 @@ class ClientVerdicts {
 
   // nullptr if nothing is known that holds at `now`. Valid until the next remember().
   [[nodiscard]] const ClientVerdict* find(std::uint64_t authorities, WallTime now) const noexcept {
-    for (const ClientVerdict& verdict : verdicts_) {
+    if (!kept_) return nullptr;
+    for (const ClientVerdict& verdict : kept_->verdicts) {
       if (verdict.authorities == authorities && verdict.since <= now && now < verdict.until) return &verdict;
     }
     return nullptr;
   }
   const ClientVerdict& remember(ClientVerdict verdict) {
-    for (ClientVerdict& old : verdicts_) {
+    std::vector<ClientVerdict>& verdicts = kept().verdicts;
+    for (ClientVerdict& old : verdicts) {
       if (old.authorities == verdict.authorities) return old = std::move(verdict);
     }
-    if (verdicts_.size() < kMax) return verdicts_.emplace_back(std::move(verdict));
-    ClientVerdict& oldest = verdicts_[next_];
-    next_ = (next_ + 1) % kMax;
+    if (verdicts.size() < kMax) return verdicts.emplace_back(std::move(verdict));
+    ClientVerdict& oldest = verdicts[kept_->next];
+    kept_->next = (kept_->next + 1) % kMax;
     return oldest = std::move(verdict);
   }
 
   // The certificate as a field value of RFC 9440, "" until somebody wants it.
-  std::string client_cert;
+  [[nodiscard]] std::string& client_cert() { return kept().client_cert; }
 
  private:
-  std::vector<ClientVerdict> verdicts_;
-  std::size_t next_ = 0;
+  // Most connections have no certificate, and idle ones should cost little.
+  struct Kept {
+    std::vector<ClientVerdict> verdicts;
+    std::size_t next = 0;
+    std::string client_cert;
+  };
+  Kept& kept() {
+    if (!kept_) kept_ = std::make_unique<Kept>();
+    return *kept_;
+  }
+  std::unique_ptr<Kept> kept_;
 };
 
 struct ConnectionFacts {

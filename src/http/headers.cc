@@ -90,6 +90,38 @@ constexpr auto kFolded = [] {
 
 }  // namespace
 
+bool is_forbidden_trailer(HeaderName name) noexcept {
+  switch (name) {
+    case HeaderName::content_length:
+    case HeaderName::transfer_encoding:
+    case HeaderName::host:
+    case HeaderName::trailer:
+    case HeaderName::connection:
+    case HeaderName::keep_alive:
+    case HeaderName::proxy_connection:
+    case HeaderName::upgrade:
+    case HeaderName::http2_settings:
+    case HeaderName::te:
+    case HeaderName::expect:
+    case HeaderName::authorization:
+    case HeaderName::proxy_authenticate:
+    case HeaderName::proxy_authorization:
+    case HeaderName::www_authenticate:
+    case HeaderName::cookie:
+    case HeaderName::set_cookie:
+    case HeaderName::content_type:
+    case HeaderName::cache_control:
+    case HeaderName::location:
+    case HeaderName::forwarded:
+    case HeaderName::via:
+    case HeaderName::x_forwarded_for:
+    case HeaderName::x_forwarded_host:
+    case HeaderName::x_forwarded_port:
+    case HeaderName::x_forwarded_proto: return true;
+    default: return false;
+  }
+}
+
 HeaderName lookup_header_name(std::string_view name) noexcept {
   if (name.empty() || name.size() > kMaxKnownSize) return HeaderName::other;
   for (std::size_t slot = slot_of(name); kTable[slot] != 0; slot = (slot + 1) % kSlots) {

@@ -20,6 +20,8 @@ enum class HeaderName : std::uint8_t {
 
 // HeaderName::other if the gateway has no interest of its own in `name`.
 [[nodiscard]] HeaderName lookup_header_name(std::string_view name) noexcept;
+// A field that behind a body would change framing, routing or trust after the fact (RFC 9110 6.5.1).
+[[nodiscard]] bool is_forbidden_trailer(HeaderName name) noexcept;
 // Lower-case text; "" for other.
 [[nodiscard]] std::string_view header_text(HeaderName name) noexcept;
 

@@ -186,8 +186,14 @@ void strip_request_trailers(Headers& trailers, const ReservedNames& reserved, co
       ++counts.forwarding;
       return true;
     }
-    return is_hop_by_hop(field.id) || carries_message(field);
+    return is_forbidden_trailer(field.id) || carries_message(field);
   });
+}
+
+void strip_response_trailers(ResponseHead& trailing, const ReservedNames& reserved) {
+  strip_response_hop_by_hop(trailing, reserved);
+  trailing.headers.remove_if(
+      [](const Field& field) { return is_forbidden_trailer(field.id) || field.id == HeaderName::x_request_id; });
 }
 
 }  // namespace postern::http

@@ -46,13 +46,16 @@ enum class UpgradeRequest : std::uint8_t { none, websocket, other };
 void strip_overrides(Headers& headers, const std::vector<std::string>& allowed, StripCounts& counts);
 
 // A trailer field that an origin merges into the head (RFC 9110 6.5) must not say what the head was cleared of: removes
-// all that strip_request(), strip_overrides() and rebuild_forwarding() take off, and the names that policies of the
-// route have `written` or removed.
+// all that strip_request(), strip_overrides() and rebuild_forwarding() take off, the names that policies of the route
+// have `written` or removed, and what is_forbidden_trailer() names.
 void strip_request_trailers(Headers& trailers, const ReservedNames& reserved, const ReservedNames& written,
                             const std::vector<std::string>& allowed_overrides, StripCounts& counts);
 
 // Removes hop-by-hop fields, what Connection nominates, framing fields, reserved names, and the reason phrase.
 // `upgrade` of a 101 stays.
 void strip_response_hop_by_hop(ResponseHead& response, const ReservedNames& reserved);
+// The same for the fields behind a body, for a client that merges them into the head: nothing that is not said in
+// heads, and nothing that belongs there only (is_forbidden_trailer(), and the request id, which the gateway gives).
+void strip_response_trailers(ResponseHead& trailing, const ReservedNames& reserved);
 
 }  // namespace postern::http

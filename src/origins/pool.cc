@@ -273,10 +273,10 @@ bool EndpointPool::owns(const Session& session) noexcept {
   return false;
 }
 
-EndpointPool::Session* EndpointPool::session_with_room() noexcept {
+EndpointPool::Session* EndpointPool::session_with_room(MonoTime since) noexcept {
   for (SessionLink* link = sessions_.front(); link; link = sessions_.after(*link)) {
     auto& session = static_cast<Session&>(*link);
-    if (session.http2().alive() && session.http2().has_room()) return &session;
+    if (session.http2().has_room() && session.http2().created() >= since) return &session;
   }
   return nullptr;
 }
@@ -304,13 +304,13 @@ Task<Result<Lease>> EndpointPool::acquire(Want want) {
   return connect(want);
 }
 
-Task<Result<Lease>> EndpointPool::connect(Want want) {
+Task<Result<Lease>> EndpointPool::connect(Want want, MonoTime since) {
   const MonoTime deadline = loop_.now() + timeouts_.connect;
   std::optional<Waiting> waiting;
   // Claims a place before connecting, so that the limit holds across loops.
   for (unsigned look = 0;; ++look) {
     while (may_share(want)) {
-      if (Session* const session = session_with_room()) co_return open_stream(*session, want);
+      if (Session* const session = session_with_room(since)) co_return open_stream(*session, want);
       if (connecting_ == 0) break;
       if (loop_.now() >= deadline) co_return fail(Code::origin_connect_timeout, Side::origin, Retry::yes);
       Joining joining(*this, deadline);

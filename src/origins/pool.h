@@ -102,8 +102,9 @@ class EndpointPool {
   // should, origin_upgrade_failed for a WebSocket that a session cannot carry, origin_overloaded (max_connections
   // reached for the whole connect timeout); with Retry::yes, for nothing was sent.
   [[nodiscard]] Task<Result<Lease>> acquire(Want want = Want::any);
-  // Not an idle connection: for the second attempt after a reused one turned out to be dead.
-  [[nodiscard]] Task<Result<Lease>> connect(Want want = Want::any);
+  // None that was there before `since`: for the second attempt after a reused one turned out to be dead, since others
+  // may have died with it and not have been looked at yet.
+  [[nodiscard]] Task<Result<Lease>> connect(Want want = Want::any, MonoTime since = MonoTime::min());
   // Keeps the connection for later if its exchange ended cleanly and there is room.
   void give_back(Lease lease);
 
@@ -133,7 +134,7 @@ class EndpointPool {
   // What is known of the origin's choice under OriginHttp2::automatic, from its last handshake.
   enum class Protocol : std::uint8_t { unknown, http1, http2 };
   [[nodiscard]] bool may_share(Want want) const noexcept;
-  [[nodiscard]] Session* session_with_room() noexcept;
+  [[nodiscard]] Session* session_with_room(MonoTime since = MonoTime::min()) noexcept;
   [[nodiscard]] bool owns(const Session& session) noexcept;
   [[nodiscard]] Result<Lease> open_stream(Session& session, Want want);
   [[nodiscard]] Task<Result<Lease>> establish_lease(Want want, MonoTime deadline);

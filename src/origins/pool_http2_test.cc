@@ -206,6 +206,31 @@ TEST_F(Http2PoolTest, an_idle_session_is_closed_and_a_used_one_stays) {
   EXPECT_EQ(endpoint->connections, 0u);
 }
 
+// Behind a connection that turned out to be dead, the others from that time may be, too.
+TEST_F(Http2PoolTest, who_needs_a_fresh_session_gets_one_and_shares_that) {
+  Taken first;
+  begin(first);
+  origin();
+  ASSERT_TRUE(good(first));
+  advance(loop, clock, 1s);
+  const MonoTime since = clock.now();
+  const auto take_fresh = [](EndpointPool& from, MonoTime when, Taken& out) -> Task<void> {
+    out.emplace(co_await from.connect(Want::any, when));
+  };
+  Taken fresh;
+  Taken another;
+  tasks.spawn(take_fresh(*pool, since, fresh));
+  tasks.spawn(take_fresh(*pool, since, another));
+  settle(loop);
+  EXPECT_FALSE(fresh);
+  EXPECT_EQ(door.waiting.size(), 1u);
+  origin();
+  EXPECT_TRUE(good(fresh));
+  EXPECT_TRUE(good(another));
+  EXPECT_TRUE(door.waiting.empty());
+  EXPECT_EQ(pool->sessions(), 2u);
+}
+
 TEST_F(Http2PoolTest, after_goaway_requests_go_elsewhere_and_the_last_one_ends_the_session) {
   Taken first;
   begin(first);

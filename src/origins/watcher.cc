@@ -77,8 +77,9 @@ void OriginWatcher::publish() {
 Task<void> OriginWatcher::keep_checking() {
   for (;;) {
     const std::shared_ptr<const EndpointSet> endpoints = origin_.state->endpoints();
-    // A probe carries the identity, so it ends with the permission to send that in clear.
-    const bool allowed = origin_.usable(services_.loop.wall());
+    // A probe carries the identity, so it ends with the permission to send that in clear, or with the certificate.
+    const WallTime now = services_.loop.wall();
+    const bool allowed = origin_.usable(now) && now < origin_.certificate_ends;
     for (std::size_t i = 0; allowed && i < endpoints->size(); ++i) {
       if (!(*endpoints)[i]->being_checked) tasks_.spawn(check((*endpoints)[i], i));
     }

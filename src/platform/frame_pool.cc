@@ -24,15 +24,30 @@ struct FreeFrame {
 struct Cache {
   FreeFrame* free[kClasses];
   std::size_t bytes;
+  std::size_t largest;  // no class above it has frames
 };
 constinit thread_local Cache cache{};
+
+constexpr std::size_t size_of_class(std::size_t index) noexcept { return (index + 1) * kGrain; }
+
+// Makes room for frames of class `index`: a burst of large ones must not keep the small ones, of which every request
+// needs several, from being cached. False if there is nothing larger to give back.
+bool drop_larger_than(std::size_t index) noexcept {
+  while (cache.largest > index && !cache.free[cache.largest]) --cache.largest;
+  if (cache.largest <= index) return false;
+  FreeFrame* const frame = cache.free[cache.largest];
+  cache.free[cache.largest] = frame->next;
+  cache.bytes -= size_of_class(cache.largest);
+  ::operator delete(frame);
+  return true;
+}
 
 }  // namespace
 
 void* FramePool::allocate(std::size_t size) {
   const std::size_t index = (size - 1) / kGrain;
   if (!kPooled || index >= kClasses) return ::operator new(size);
-  const std::size_t rounded = (index + 1) * kGrain;
+  const std::size_t rounded = size_of_class(index);
   if (FreeFrame* const frame = cache.free[index]) {
     cache.free[index] = frame->next;
     cache.bytes -= rounded;
@@ -44,12 +59,13 @@ void* FramePool::allocate(std::size_t size) {
 void FramePool::release(void* frame, std::size_t size) noexcept {
   const std::size_t index = (size - 1) / kGrain;
   if (kPooled && index < kClasses) {
-    const std::size_t rounded = (index + 1) * kGrain;
-    if (cache.bytes + rounded <= kMaxCachedBytes) {
+    const std::size_t rounded = size_of_class(index);
+    if (cache.bytes + rounded <= kMaxCachedBytes || drop_larger_than(index)) {
       auto* const free = static_cast<FreeFrame*>(frame);
       free->next = cache.free[index];
       cache.free[index] = free;
       cache.bytes += rounded;
+      if (cache.largest < index) cache.largest = index;
       return;
     }
   }

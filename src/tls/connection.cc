@@ -101,8 +101,8 @@ int number_of(ProtocolVersion version) noexcept {
 
 int bio_read(BIO* bio, char* into, int size) {
   BIO_clear_retry_flags(bio);
-  const std::size_t got =
-      static_cast<Transport*>(BIO_get_data(bio))->fetch({into, static_cast<std::size_t>(std::max(size, 0))});
+  const std::size_t got = static_cast<Connection*>(BIO_get_data(bio))
+                              ->transport->fetch({into, static_cast<std::size_t>(std::max(size, 0))});
   if (got != 0) return static_cast<int>(got);
   // Never an end: what the end of the stream below means is not for OpenSSL to say, and it would refuse to write then.
   BIO_set_retry_read(bio);
@@ -111,7 +111,7 @@ int bio_read(BIO* bio, char* into, int size) {
 
 int bio_write(BIO* bio, const char* bytes, int size) {
   BIO_clear_retry_flags(bio);
-  static_cast<Transport*>(BIO_get_data(bio))->accept({bytes, static_cast<std::size_t>(std::max(size, 0))});
+  static_cast<Connection*>(BIO_get_data(bio))->transport->accept({bytes, static_cast<std::size_t>(std::max(size, 0))});
   return size;
 }
 
@@ -125,7 +125,6 @@ void Connection::attach(SSL_CTX* context, BIO_METHOD* method) {
   bio_method = method;
   ssl.reset(SSL_new(context));
   if (!ssl) return;
-  SSL_set_app_data(ssl.get(), this);
   if (role == Role::server) {
     SSL_set_accept_state(ssl.get());
   } else {
@@ -228,7 +227,8 @@ bool connect_transport(Connection& connection, Transport& transport) {
   if (!connection.ssl) return false;
   BIO* const bio = BIO_new(connection.bio_method);
   if (!bio) return false;
-  BIO_set_data(bio, &transport);
+  connection.transport = &transport;
+  BIO_set_data(bio, &connection);
   BIO_set_init(bio, 1);
   SSL_set_bio(connection.ssl.get(), bio, bio);  // owns it
   return true;

@@ -1,4 +1,4 @@
-// Connection: one TLS connection as the callbacks of the contexts see it. OpenSSL hands them an SSL; its app data is
+// Connection: one TLS connection as the callbacks of the contexts see it. OpenSSL hands them an SSL; its BIO leads to
 // the Connection. The stream around it is TlsStream. Internal to this room.
 #pragma once
 
@@ -39,10 +39,12 @@ struct Connection {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
   [[nodiscard]] static Connection& of(const SSL* ssl) noexcept {
-    return *static_cast<Connection*>(SSL_get_app_data(ssl));
+    // Not by app data: that would cost every idle connection two more blocks of memory.
+    return *static_cast<Connection*>(BIO_get_data(SSL_get_rbio(ssl)));
   }
 
-  // Takes a new SSL of `context` and ties it to this object. Without memory for one, `ssl` stays nullptr.
+  // Takes a new SSL of `context`; connect_transport() ties it to this object. Without memory for one, `ssl` stays
+  // nullptr.
   void attach(SSL_CTX* context, BIO_METHOD* method);
   // The first thing that was found wrong counts: what follows is its consequence.
   void blame(std::string what) {
@@ -61,6 +63,7 @@ struct Connection {
   std::shared_ptr<const ClientContext> client;
   std::shared_ptr<SessionSlot> slot;  // client; may be nullptr
   SslPtr ssl;
+  Transport* transport = nullptr;  // from connect_transport() on
   BIO_METHOD* bio_method = nullptr;
   Handshake info;
   std::string problem;  // what our own checks found wrong with the peer, for people

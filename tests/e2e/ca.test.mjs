@@ -212,7 +212,7 @@ function ask(port, { servername = name, trust = read('server-ca.pem'), maxVersio
 async function snippet(server, port, origin = 'orders') {
   return JSON.parse(ok(await here('export', '--for', server, '--origin', origin, '--json'))).snippet
     .replaceAll('/etc/postern', certificates).replaceAll('127.0.0.1:8080', `127.0.0.1:${app.address().port}`)
-    .replace('listen 8443', `listen 127.0.0.1:${port}`).replace(':8443', `127.0.0.1:${port}`).replace('(8443)', `(${port}, '127.0.0.1')`);
+    .replace('listen 8443', `listen 127.0.0.1:${port}`).replace(':8443', server === 'caddy' ? `:${port}` : `127.0.0.1:${port}`).replace('(8443)', `(${port}, '127.0.0.1')`);
 }
 const start = {
   async nginx(text, work) {
@@ -227,6 +227,11 @@ const start = {
     const file = path.join(work, 'haproxy.cfg');
     writeFileSync(file, `defaults\n  timeout client 30s\n  timeout server 30s\n  timeout connect 5s\n${text}`);
     return new Process('haproxy', ['-db', '-f', file], { env: { PATH: `${process.env.PATH}:/usr/sbin` } });
+  },
+  async caddy(text, work) {
+    const file = path.join(work, 'Caddyfile');
+    writeFileSync(file, `{\n  admin off\n  storage file_system ${work}/storage\n}\n${text}`);
+    return new Process('caddy', ['run', '--adapter', 'caddyfile', '--config', file], { env: { HOME: work, XDG_CONFIG_HOME: work, XDG_DATA_HOME: work } });
   },
   async node(text, work) {
     const file = path.join(work, 'server.mjs');

@@ -13,11 +13,11 @@ import { Gateway, postern } from './lib/gateway.mjs';
 import { Process, run } from './lib/process.mjs';
 import { exchangeTls, refusalOf } from './lib/tls_client.mjs';
 import { apply, certificateOf, status } from './lib/tls_gateway.mjs';
-import { startHaproxyWith, startNginxWith, startTlsNode } from './lib/tls_origins.mjs';
+import { startCaddyWith, startHaproxyWith, startNginxWith, startTlsNode } from './lib/tls_origins.mjs';
 import { until } from './lib/wait.mjs';
 import { Wire, exchange, request } from './lib/wire.mjs';
 
-const servers = ['nginx', 'haproxy', 'node'];
+const servers = ['nginx', 'haproxy', 'caddy', 'node'];
 const ca = (directory, verb, ...args) => postern(['ca', verb, '--directory', directory, ...args]);
 async function good(promise) {
   const result = await promise;
@@ -58,6 +58,7 @@ async function startOrigin(server, name, directory, { env = {} } = {}) {
     writeFileSync(path.join(at, `${name}.haproxy.pem`), readFileSync(path.join(at, `${name}.pem`), 'utf8') + readFileSync(path.join(at, `${name}.key`), 'utf8'), { mode: 0o600 });
     origin = await startHaproxyWith(snippet, { port });
   }
+  if (server === 'caddy') origin = await startCaddyWith(snippet, { port });
   if (server === 'node') {
     writeFileSync(path.join(at, 'server.mjs'), snippet);
     origin = { port, url: `https://127.0.0.1:${port}`, process: new Process(process.execPath, [path.join(at, 'server.mjs')]) };
@@ -96,7 +97,7 @@ test('through the gateway 200, directly not even a handshake', async (t) => {
       assert.equal((await gateway.logged(({ path: at }) => at === `/${server}`)).origin_certificate, 'presented');
       for (const maxVersion of ['TLSv1.2', 'TLSv1.3']) {
         const refusal = await refusalOf(port, { ca: authority, servername: 'localhost', maxVersion });
-        assert.match(refusal, /ALERT_HANDSHAKE_FAILURE|CERTIFICATE_REQUIRED/, maxVersion);
+        assert.match(refusal, /ALERT_HANDSHAKE_FAILURE|CERTIFICATE_REQUIRED|ALERT_BAD_CERTIFICATE/, maxVersion);
       }
       const curl = await run('curl', ['-sSk', `https://127.0.0.1:${port}/`]);
       assert.equal(curl.stdout, '');
@@ -129,17 +130,25 @@ test('a certificate of somebody else does not open it', async (t) => {
         await t.test(`${server}: ${what}, ${maxVersion}`, async () => {
           const options = { ca: authority, servername: 'localhost', maxVersion, cert: caller.cert, key: caller.key };
           if (what === 'the right one') {
-            assert.equal((await exchangeTls(port, request('/'), options)).status, 200);
+            assert.equal((await exchangeTls(port, request('/', { host: 'localhost' }), options)).status, 200);
             return;
           }
           if ((await refusalOf(port, options)) !== '') return;
-          const response = await exchangeTls(port, request('/'), options);
+          const response = await exchangeTls(port, request('/', { host: 'localhost' }), options);
           assert.ok([400, 403].includes(response.status), `${response.status}`);
           assert.doesNotMatch(response.text(), /the application|hello/);
         });
       }
     }
   }
+});
+
+test('Caddy answers for the host that the handshake named, as its snippet says', async () => {
+  const { port } = origins.caddy;
+  await apply(gateway, managed({ ...origins, addressed: { url: `https://127.0.0.1:${port}` } }));
+  const response = await exchange(gateway.port, request('/addressed'));
+  assert.equal(response.status, 421, response.text());
+  await apply(gateway, managed(origins));
 });
 
 test('what the gateway shows: short-lived, for this origin, from this deployment', async () => {

@@ -256,6 +256,27 @@ test('`insecure` is the only way off: it shows, it does not turn pins off, and i
     assert.equal(recorder.bytes.length, before, 'nothing is sent any more');
     assert.equal((await status(gateway)).insecure[0].state, 'expired');
   });
+  await t.test('postern origin test refuses then as traffic does, and speaks to the others', async () => {
+    const [bytes, accepted] = [recorder.bytes.length, recorder.accepted];
+    for (const origin of ['open', 'pinned', 'mispinned']) {
+      for (const args of [[], ['--json']]) {
+        const { code, stdout, stderr } = await gateway.postern('origin test', origin, ...args);
+        assert.equal(code, 3, `${origin}: ${stdout}${stderr}`);
+        assert.match(stderr, /`insecure`.* has expired/);
+        assert.equal(stdout, '');
+      }
+    }
+    assert.deepEqual([recorder.bytes.length, recorder.accepted], [bytes, accepted], 'not even a connection');
+    const strict = await gateway.postern('origin test', 'strict');
+    assert.equal(strict.code, 5, strict.stdout + strict.stderr);
+    assert.equal(recorder.accepted, accepted + 1);
+    // The day before it still spoke, and said how.
+    clock.set((Date.parse(`${day(10)}T23:58:00Z`) - Date.now()) / 1000);
+    const { code, stdout, stderr } = await gateway.postern('origin test', 'open');
+    assert.equal(code, 0, stdout + stderr);
+    assert.match(stdout, /verified +NO/);
+    assert.ok(recorder.bytes.length > bytes);
+  });
   await t.test('what contradicts it is refused', async () => {
     const check = async (origin) => {
       const file = path.join(temporaryDirectory(), 'c.json');

@@ -184,6 +184,63 @@ test('so does the certificate that an origin is shown', async (t) => {
   await keepsTheOldOne(t, gateway, { files, make, where: 'origins.main.identity.mtls', inUse, first, use: 'client' });
 });
 
+test('one pair that cannot be used does not keep the others from being renewed', async () => {
+  const origin = await startTlsNode({ certificate: ca.issue({ ip: ['127.0.0.1'] }), clients: clientCa });
+  const shownToOrigin = (options = {}) => clientCa.issue({ subject: 'CN=gateway', use: 'client', ...options });
+  const directory = temporaryDirectory();
+  const [other, client] = [(options) => ca.issue({ dns: ['other.test'], ...options }), shownToOrigin];
+  let current = { api: listener(), other: other(), client: client() };
+  const files = Object.fromEntries(Object.entries(current).map(([name, pair]) => [name, place(pair, directory, name)]));
+  const config = (extra = []) => ({ port }) => ({
+    listeners: [{ address: `127.0.0.1:${port}`, tls: { certificates: [files.api, files.other] } }],
+    origins: { main: { url: origin.url, trust: { ca: ca.leaf }, identity: [{ mtls: files.client }] } },
+    routes: [{ match: { path: '/*' }, origin: 'main', public: true }, ...extra],
+  });
+  const gateway = await Gateway.start(config());
+  const where = { api: onListener, other: 'listeners[0].tls.certificates[1]', client: 'origins.main.identity.mtls' };
+  const inForce = async () => { const { certificates } = await status(gateway); return Object.fromEntries(Object.entries(where).map(([name, at]) => [name, certificates.find((entry) => entry.where === at).fingerprint])); };
+  const expected = (pairs) => Object.fromEntries(Object.entries(pairs).map(([name, { fingerprint }]) => [name, fingerprint]));
+  const rejected = () => gateway.metric('postern_config_reloads_total', { outcome: 'rejected' });
+  writeFileSync(files.api.certificate, listener().chainPem.slice(0, 200));
+  place(shownToOrigin({ from: -20, until: -1 }), directory, 'client');
+  await until('the alarm', async () => (await rejected()) > 0);
+  assert.deepEqual(await inForce(), expected(current));
+  const { reload: alarm } = await status(gateway);
+  assert.equal(alarm.state, 'rejected');
+  assert.match(alarm.message, /PST-C050[^]*PST-C051/);
+  assert.match(gateway.process.stderr, /the one before stays/);
+
+  const generation = await generationOf(gateway);
+  for (let n = 0; n < 2; n++) {
+    const [next, before] = [other(), await rejected()];
+    place(next, directory, 'other');
+    current = { ...current, other: next };
+    await until('the other one to be renewed', async () => (await inForce()).other === next.fingerprint);
+    assert.deepEqual(await inForce(), expected(current), 'the bad ones stay what they were');
+    assert.ok((await rejected()) > before, 'and the alarm goes on');
+    assert.equal((await status(gateway)).reload.state, 'rejected');
+  }
+  assert.equal(await generationOf(gateway), generation + 2);
+  assert.equal(await shown(gateway), current.api.fingerprint);
+  // Whoever writes another configuration is told, and nothing of it counts.
+  gateway.write(config([{ match: { path: '/new' }, respond: { status: 204 }, public: true }]));
+  const { code, stdout, stderr } = await gateway.postern('reload');
+  assert.equal(code, 3, stdout + stderr);
+  assert.match(stdout + stderr, /PST-C050/);
+  assert.equal(await generationOf(gateway), generation + 2);
+  gateway.write(config());
+  // A half that becomes whole counts at once, beside one that is still bad; then the alarm ends with the last one.
+  current = { ...current, api: listener() };
+  place(current.api, directory, 'api');
+  await until('the mended one', async () => (await inForce()).api === current.api.fingerprint);
+  assert.equal((await status(gateway)).reload.state, 'rejected');
+  current = { ...current, client: client() };
+  place(current.client, directory, 'client');
+  await until('the last one', async () => (await inForce()).client === current.client.fingerprint);
+  assert.equal((await status(gateway)).reload.state, 'applied');
+  assert.deepEqual(await inForce(), expected(current));
+});
+
 test('what does not start', async (t) => {
   const good = listener();
   const cases = [

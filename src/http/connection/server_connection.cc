@@ -1,5 +1,7 @@
 #include "http/connection/server_connection.h"
 
+#include <algorithm>
+
 #include "http/h1/serialize.h"
 #include "platform/turn_budget.h"
 
@@ -20,14 +22,17 @@ ServerConnection::ServerConnection(Loop& loop, BufferPool& pool, std::unique_ptr
       stream_(std::move(stream)),
       facts_(facts),
       deadline_(loop, *stream_),
-      in_(pool),
-      body_(pool, *stream_, deadline_, in_, loop,
-            {limits.body_idle_timeout, limits.body_min_rate, Code::request_timeout, Code::client_closed,
-             Code::bad_framing, Code::bad_framing, Side::client}),
-      writer_(loop, pool, *stream_, limits.write_idle_timeout,
-              {Code::client_closed, Code::client_closed, Side::client}) {
+      pool_(pool),
+      in_(pool) {
   stream_->set_abort_listener(this);
 }
+
+ServerConnection::Messages::Messages(ServerConnection& of)
+    : body(of.pool_, *of.stream_, of.deadline_, of.in_, of.loop_,
+           {of.limits_.body_idle_timeout, of.limits_.body_min_rate, Code::request_timeout, Code::client_closed,
+            Code::bad_framing, Code::bad_framing, Side::client}),
+      writer(of.loop_, of.pool_, *of.stream_, of.limits_.write_idle_timeout,
+             {Code::client_closed, Code::client_closed, Side::client}) {}
 
 Task<void> ServerConnection::serve(RequestHandler& handler) {
   TurnBudget budget(loop_);
@@ -35,7 +40,8 @@ Task<void> ServerConnection::serve(RequestHandler& handler) {
     const bool arrived = co_await wait_for_request();
     if (!arrived) co_return;
     const AfterResponse after = co_await handler.handle(*this);
-    if (after == AfterResponse::close || !keep_alive_ || !writer_.complete() || !body_.end_message()) break;
+    if (after == AfterResponse::close || !keep_alive_ || !messages().writer.complete()) break;
+    if (!messages().body.end_message()) break;
     if (draining_) break;
     forget_messages();
     // Requests that are answered at once can be sent without end, too.
@@ -47,11 +53,9 @@ Task<void> ServerConnection::serve(RequestHandler& handler) {
 
 // What the next request is answered with, and what is logged of it, must not come from this one if it cannot be parsed.
 void ServerConnection::forget_messages() {
-  parser_.reset();
-  body_.begin(0, Framing::none, 0);
-  writer_.release_buffer();
-  writer_.begin_body(Framing::none, 0);
+  messages_.reset();
   head_request_ = http_1_0_ = bodiless_ = false;
+  head_began_ = MonoTime::max();
 }
 
 // False if the client left, or stayed silent too long, before the first byte of a request.
@@ -85,10 +89,10 @@ Task<bool> ServerConnection::wait_for_request() {
 }
 
 Result<h1::Parse> ServerConnection::parse(Exchange& exchange) {
-  Result<h1::Parse> parsed = parser_.parse(in_.view(), limits_.head, exchange.request);
+  Result<h1::Parse> parsed = messages().parser.parse(in_.view(), limits_.head, exchange.request);
   if (parsed && *parsed == h1::Parse::done) {
     const RequestHead& request = exchange.request;
-    body_.begin(parser_.head_size(), request.framing, request.content_length);
+    messages().body.begin(messages().parser.head_size(), request.framing, request.content_length);
     head_request_ = request.method == Method::head;
     http_1_0_ = request.version == Version::http_1_0;
     keep_alive_ = keep_alive_ && request.keep_alive;
@@ -106,7 +110,7 @@ Task<Result<void>> ServerConnection::receive(Exchange& exchange) {
 
 Task<Result<void>> ServerConnection::receive_more(Exchange& exchange) {
   // One deadline for the whole head, however slowly it drips.
-  deadline_.set_after(limits_.header_timeout);
+  deadline_.set(std::min(loop_.now(), head_began_) + limits_.header_timeout);
   for (;;) {
     const IoResult read = stream_->try_read(in_.writable());
     if (read.status == IoStatus::would_block) {
@@ -136,20 +140,20 @@ Task<Result<void>> ServerConnection::receive_more(Exchange& exchange) {
 }
 
 Task<Result<void>> ServerConnection::send_continue() {
-  writer_.head().append("HTTP/1.1 100 Continue\r\n\r\n");
-  return writer_.flush();
+  messages().writer.head().append("HTTP/1.1 100 Continue\r\n\r\n");
+  return messages().writer.flush();
 }
 
 Task<Result<void>> ServerConnection::send_informational(const ResponseHead& head) {
   if (http_1_0_) return Result<void>();  // RFC 9110 15.2: a 1.0 client cannot take one
-  h1::write_response_head(writer_.head(), head.status, head.reason, head.headers);
-  return writer_.flush();
+  h1::write_response_head(messages().writer.head(), head.status, head.reason, head.headers);
+  return messages().writer.flush();
 }
 
 void ServerConnection::start(const ResponseHead& head) {
-  Buffer& out = writer_.head();
+  Buffer& out = messages().writer.head();
   // A request body that is still on its way would be read as the next request.
-  if (!body_.complete()) keep_alive_ = false;
+  if (!messages().body.complete()) keep_alive_ = false;
   if (draining_) keep_alive_ = false;
   Framing framing = head.framing;
   if (framing == Framing::until_close) framing = http_1_0_ ? Framing::until_close : Framing::chunked;
@@ -175,26 +179,26 @@ void ServerConnection::start(const ResponseHead& head) {
   }
   out.append("\r\n");
   bodiless_ = bodiless;
-  writer_.begin_body(bodiless ? Framing::none : framing, head.content_length);
+  messages().writer.begin_body(bodiless ? Framing::none : framing, head.content_length);
 }
 
 Task<Result<void>> ServerConnection::write(std::string_view bytes, End end) {
   if (bodiless_) bytes = {};
-  return writer_.write(bytes, end);
+  return messages().writer.write(bytes, end);
 }
 
-Task<Result<void>> ServerConnection::finish(const Headers& trailers) { return writer_.finish(trailers); }
+Task<Result<void>> ServerConnection::finish(const Headers& trailers) { return messages().writer.finish(trailers); }
 
 // Closes so that the client gets the whole response: closing with unread input would reset the connection and could
 // destroy what is still on its way (RFC 9112 9.6).
 Task<void> ServerConnection::linger() {
   state_ = State::closing;
-  if (!writer_.complete()) {
+  if (!messages().writer.complete()) {
     stream_->reset_on_close();  // a truncated response must not look complete
     co_return;
   }
   // Nothing unread, nothing expected: an ordinary close is safe and saves a turn.
-  if (body_.complete() && body_.leftover().empty() && !stream_->may_read()) co_return;
+  if (messages().body.complete() && messages().body.leftover().empty() && !stream_->may_read()) co_return;
   stream_->shutdown_write();
   deadline_.set_after(kLingerTime);
   in_.clear();

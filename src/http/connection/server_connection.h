@@ -9,6 +9,7 @@
 #include "http/connection/message_writer.h"
 #include "http/downstream.h"
 #include "http/h1/request_parser.h"
+#include "platform/frame_pool.h"
 #include "platform/intrusive_list.h"
 #include "platform/network.h"
 
@@ -52,19 +53,21 @@ class ServerConnection final : public Downstream, public ListNode, Stream::Abort
     return in_.view().find_first_not_of("\r\n") == std::string_view::npos;
   }
   [[nodiscard]] Task<Result<void>> receive(Exchange& exchange) override;
-  [[nodiscard]] BodySource& body() override { return body_; }
+  [[nodiscard]] BodySource& body() override { return messages().body; }
   [[nodiscard]] Task<Result<void>> send_continue() override;
   [[nodiscard]] Task<Result<void>> send_informational(const ResponseHead& head) override;
   void start(const ResponseHead& head) override;
   [[nodiscard]] Task<Result<void>> write(std::string_view bytes, End end) override;
   [[nodiscard]] Task<Result<void>> finish(const Headers& trailers) override;
   void close_after_response() noexcept override { keep_alive_ = false; }
-  [[nodiscard]] std::uint64_t sent() const noexcept override { return writer_.body_bytes(); }
-  bool interrupt_write() noexcept override { return writer_.interrupt(); }
+  [[nodiscard]] std::uint64_t sent() const noexcept override { return messages_ ? messages_->writer.body_bytes() : 0; }
+  bool interrupt_write() noexcept override { return messages_ && messages_->writer.interrupt(); }
   [[nodiscard]] Stream& raw_stream() noexcept override { return *stream_; }
-  [[nodiscard]] std::string_view raw_leftover() noexcept override { return body_.leftover(); }
+  [[nodiscard]] std::string_view raw_leftover() noexcept override { return messages().body.leftover(); }
 
   [[nodiscard]] Buffer& input() noexcept { return in_; }
+  // For what is in input() before serve(): when its first byte came, which is when the time for the head begins.
+  void head_began(MonoTime when) noexcept { head_began_ = when; }
   // Nothing of a request has arrived: may be closed at once when the gateway drains.
   [[nodiscard]] bool idle() const noexcept { return state_ == State::idle; }
   // Ends the connection after the present exchange; at once if it is idle, but a request that is already here is
@@ -74,6 +77,21 @@ class ServerConnection final : public Downstream, public ListNode, Stream::Abort
  private:
   enum class State : std::uint8_t { idle, busy, closing };
 
+  // What only an exchange needs: most connections are idle most of the time.
+  struct Messages {
+    explicit Messages(ServerConnection& of);
+    static void* operator new(std::size_t size) { return FramePool::allocate(size); }
+    static void operator delete(void* messages, std::size_t size) noexcept { FramePool::release(messages, size); }
+
+    h1::RequestParser parser;
+    BodyReader body;
+    MessageWriter writer;
+  };
+
+  [[nodiscard]] Messages& messages() {
+    if (!messages_) messages_ = std::make_unique<Messages>(*this);
+    return *messages_;
+  }
   void on_abort() override { owner_.on_connection_aborted(*this); }
   [[nodiscard]] Task<bool> wait_for_request();
   [[nodiscard]] Task<Result<void>> receive_more(Exchange& exchange);
@@ -93,11 +111,11 @@ class ServerConnection final : public Downstream, public ListNode, Stream::Abort
   bool http_1_0_ = false;
   bool bodiless_ = false;  // of the response: nothing after the head, whatever is written
   std::uint32_t requests_ = 0;
+  MonoTime head_began_ = MonoTime::max();  // before this object was there
   Deadline deadline_;
+  BufferPool& pool_;
   Buffer in_;
-  h1::RequestParser parser_;
-  BodyReader body_;
-  MessageWriter writer_;
+  std::unique_ptr<Messages> messages_;  // from the first byte of a request to the end of its exchange
 };
 
 }  // namespace postern::http

@@ -16,39 +16,6 @@ std::unexpected<Error> refuse(std::string_view rule) {
   return fail(Code::bad_framing, Side::client, std::string(rule));
 }
 
-// A field that changes framing, routing or trust after the fact (RFC 9110 6.5.1).
-bool forbidden_in_trailers(HeaderName id) noexcept {
-  switch (id) {
-    case HeaderName::content_length:
-    case HeaderName::transfer_encoding:
-    case HeaderName::host:
-    case HeaderName::trailer:
-    case HeaderName::connection:
-    case HeaderName::keep_alive:
-    case HeaderName::proxy_connection:
-    case HeaderName::upgrade:
-    case HeaderName::http2_settings:
-    case HeaderName::te:
-    case HeaderName::expect:
-    case HeaderName::authorization:
-    case HeaderName::proxy_authenticate:
-    case HeaderName::proxy_authorization:
-    case HeaderName::www_authenticate:
-    case HeaderName::cookie:
-    case HeaderName::set_cookie:
-    case HeaderName::content_type:
-    case HeaderName::cache_control:
-    case HeaderName::location:
-    case HeaderName::forwarded:
-    case HeaderName::via:
-    case HeaderName::x_forwarded_for:
-    case HeaderName::x_forwarded_host:
-    case HeaderName::x_forwarded_port:
-    case HeaderName::x_forwarded_proto: return true;
-    default: return false;
-  }
-}
-
 // Behind the closing quote of the quoted-string that starts at `at` (RFC 9110 5.6.4), or nullptr.
 const char* skip_quoted_string(const char* at, const char* end) noexcept {
   for (++at; at != end && *at != '"'; ++at) {
@@ -184,7 +151,7 @@ Result<ChunkedDecoder::Step> ChunkedDecoder::read_trailer(std::string_view bytes
   const char* next = nullptr;
   const Flaw flaw = scan_field(line.data(), line.data() + line.size(), field, next);
   if (flaw != Flaw::none) return refuse(describe(flaw));
-  if (forbidden_in_trailers(field.id)) return refuse("a field that must not be a trailer");
+  if (is_forbidden_trailer(field.id)) return refuse("a field that must not be a trailer");
   if (++trailer_count_ > kMaxTrailerCount) return refuse("too many trailers");
   trailer_size_ += static_cast<std::uint32_t>(line.size());
   if (!trailers_) trailers_ = std::make_unique<Trailers>();

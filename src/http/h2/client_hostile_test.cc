@@ -232,7 +232,7 @@ TEST(HostileOrigin, OutputIsBoundedWhileTheOriginTakesNothing) {
   }
   EXPECT_LE(client.buffers.in_use(), 128 * 1024u);
   advance(client.loop, client.clock, 61s);
-  EXPECT_EQ(all[0]->head, "PST-U003 no answer to a PING");
+  EXPECT_EQ(all[0]->head, "PST-U003 the origin takes nothing");
 }
 
 TEST(HostileOrigin, WhatNobodyReadsIsNotTakenFromTheOthers) {

@@ -14,12 +14,15 @@ namespace {
 // more requests on that connection.
 constexpr auto kSilence = std::chrono::seconds(10);
 constexpr auto kPongWithin = std::chrono::seconds(10);
-// If it was, and still has nothing to say, it is asked again after this. Servers of gRPC end a connection that asks
-// more often than every five minutes while no answer is under way (ENHANCE_YOUR_CALM, "too_many_pings").
+// If it was, and still has nothing to say, it is asked again after this. Servers of gRPC end a connection on which,
+// without a word of their own in between, more than two PINGs came sooner than five minutes after the one before
+// (ENHANCE_YOUR_CALM, "too_many_pings"). New requests do not change that.
 constexpr auto kSilenceAgain = std::chrono::seconds(310);
+constexpr unsigned kSoonPings = 2;
 
 constexpr Failure kClosed = {Code::origin_closed, Side::origin, Retry::if_reused};
 constexpr Failure kSilent = {Code::origin_timeout, Side::origin, Retry::if_reused, "no answer to a PING"};
+constexpr Failure kStalled = {Code::origin_timeout, Side::origin, Retry::if_reused, "the origin takes nothing"};
 constexpr Failure kDripping = {Code::origin_timeout, Side::origin, Retry::if_reused, "a header block does not end"};
 constexpr Failure kMalformed = {Code::origin_malformed, Side::origin, Retry::if_reused, "the origin breaks HTTP/2"};
 
@@ -103,6 +106,9 @@ class ClientSession::Impl final : public Session, ClientStream::Owner {
   MonoTime busy_since_{};
   MonoTime ping_at_ = MonoTime::max();              // when one was sent that was not answered yet
   std::uint64_t news_at_ping_ = ~std::uint64_t{0};  // news() when the last one was sent
+  std::uint64_t heard_at_ping_ = 0;                 // heard() then
+  unsigned pings_ = 0;                              // since the origin last said something of a request
+  bool held_up_ = false;                            // what is written does not go out
   bool settled_ = false;                            // the origin's SETTINGS have come
   bool going_ = false;                              // GOAWAY has come
   bool draining_ = false;
@@ -131,7 +137,7 @@ void ClientSession::Impl::start() {
 Task<void> ClientSession::Impl::run() {
   co_await read();
   over_ = true;
-  lose_streams(late_ ? *late_ : peer_at_fault() ? kMalformed : kClosed);
+  lose_streams(late_ ? *late_ : stalled() ? kStalled : peer_at_fault() ? kMalformed : kClosed);
   ready_gate_.notify();
   tell();
   co_await close_in_order();
@@ -167,22 +173,23 @@ std::unique_ptr<Upstream> ClientSession::Impl::open() {
 }
 
 bool ClientSession::Impl::on_start() noexcept {
-  if (news() == news_at_ping_) {
+  // The origin may have changed its mind since, or gone silent: a request that it does not take now would wait without
+  // an end.
+  if (!alive() || asked() || streams_ > most_streams()) {
+    release_place();
+    return false;
+  }
+  const bool quiet = news() == news_at_ping_;
+  ++exchanges_;
+  if (quiet) {
     busy_since_ = loop().now();
-    ++exchanges_;
     move_deadline();
-  } else {
-    ++exchanges_;
   }
   if (exchanges_ == rules().limits.max_exchanges) {
     going_ = true;
     tell();
-    return true;
   }
-  // The origin may have changed its mind since: a request that it does not take now would wait without an end.
-  if (alive() && streams_ <= most_streams()) return true;
-  release_place();
-  return false;
+  return true;
 }
 
 void ClientSession::Impl::release_place() noexcept {
@@ -224,6 +231,11 @@ void ClientSession::Impl::on_goaway(std::uint32_t /*error_code*/) {
 
 void ClientSession::Impl::at_turn_end() {
   if (draining_ && streams_ == 0 && !over_) terminate(NGHTTP2_NO_ERROR);
+  if (held_up_ == output_blocked()) return;
+  held_up_ = output_blocked();
+  // A PING may have been among what could not go out.
+  if (!held_up_ && asked()) ping_at_ = loop().now();
+  move_deadline();
 }
 
 void ClientSession::Impl::drain() noexcept {
@@ -242,12 +254,15 @@ void ClientSession::Impl::after_receive() {
 }
 
 MonoTime ClientSession::Impl::next_ping() const noexcept {
-  return std::max(busy_since_, last_received()) + (news() == news_at_ping_ ? kSilenceAgain : kSilence);
+  const bool again = news() == news_at_ping_ || (pings_ >= kSoonPings && heard() == heard_at_ping_);
+  return std::max(busy_since_, last_received()) + (again ? kSilenceAgain : kSilence);
 }
 
 MonoTime ClientSession::Impl::deadline() const noexcept {
   MonoTime when = MonoTime::max();
-  if (asked()) {
+  if (output_blocked()) {
+    // Who does not take what we write is no more silent than that; the limit for it is another one.
+  } else if (asked()) {
     when = ping_at_ + kPongWithin;
   } else if (streams_ != 0) {
     when = next_ping();
@@ -262,12 +277,16 @@ void ClientSession::Impl::on_deadline() {
   if (block_since() != MonoTime::max() && now >= block_since() + timeouts_.idle) {
     late_ = &kDripping;
     terminate(NGHTTP2_ENHANCE_YOUR_CALM);
+  } else if (output_blocked()) {
+    return;
   } else if (asked()) {
     if (now < ping_at_ + kPongWithin) return;
     late_ = &kSilent;
     give_up();
   } else if (streams_ != 0 && now >= next_ping()) {
     ping_at_ = now;
+    pings_ = heard() == heard_at_ping_ ? pings_ + 1 : 1;
+    heard_at_ping_ = heard();
     news_at_ping_ = news();
     was_full_ = true;
     static_cast<void>(nghttp2_submit_ping(engine(), NGHTTP2_FLAG_NONE, kPing.data()));

@@ -486,16 +486,24 @@ TEST(ClientSession, AskWhetherASilentOriginIsThere) {
   EXPECT_FALSE(client.session->has_room()) << "no more requests for who may be gone";
   EXPECT_EQ(client.say(pong), "");
   EXPECT_TRUE(client.session->has_room());
-  // As long as it has nothing else to say, servers of gRPC allow no more than one in five minutes.
+  // Another request is news, once: as long as the origin itself has nothing else to say, servers of gRPC allow two, and
+  // then no more than one in five minutes.
+  Exchanging b("GET", "/b");
+  client.begin(b);
+  client.say("");
+  advance(client.loop, client.clock, 11s);
+  EXPECT_EQ(client.say(""), "ping");
+  EXPECT_EQ(client.say(pong), "");
+  Exchanging c("GET", "/c");
+  client.begin(c);
+  client.say("");
   advance(client.loop, client.clock, 300s);
   EXPECT_EQ(client.say(""), "");
   advance(client.loop, client.clock, 11s);
   EXPECT_EQ(client.say(""), "ping");
   EXPECT_EQ(client.say(pong), "");
-  // Another request is news.
-  Exchanging b("GET", "/b");
-  client.begin(b);
-  client.say("");
+  // A word of its own, and it is asked as at first.
+  client.say(headers(3, response("200"), false));
   advance(client.loop, client.clock, 11s);
   EXPECT_EQ(client.say(""), "ping");
   advance(client.loop, client.clock, 8s);
@@ -503,6 +511,19 @@ TEST(ClientSession, AskWhetherASilentOriginIsThere) {
   advance(client.loop, client.clock, 2s);
   EXPECT_EQ(a.head, "PST-U003 no answer to a PING");
   EXPECT_FALSE(client.session->alive());
+}
+
+TEST(ClientSession, WhoDoesNotTakeWhatIsWrittenIsNotSilent) {
+  Client client({.capacity = 1000});
+  client.greet();
+  client.say(settings({{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 1'000'000}}) + window_update(0, 1'000'000));
+  Exchanging a("POST", "/a");
+  a.request.framing = Framing::chunked;
+  a.upload = std::string(500'000, 'x');
+  client.begin(a);
+  advance(client.loop, client.clock, 25s);
+  EXPECT_TRUE(client.session->alive()) << "a PING would wait behind all that";
+  EXPECT_EQ(a.head, "");
 }
 
 TEST(ClientSession, EndsBeforeItsIdentifiersDo) {

@@ -127,7 +127,8 @@ Task<Wake> HttpStream::wait_for_body() {
       co_return wake;
     }
     waited_ += loop_.now() - began;
-    timed_out_ = wake == Wake::timed_out;
+    // What came in the same turn counts.
+    timed_out_ = wake == Wake::timed_out && incoming_.empty() && !received_all_;
     co_return wake;
   }
 }
@@ -273,7 +274,7 @@ void HttpStream::fail(const Failure& why) noexcept {
 }
 
 Task<Result<void>> HttpStream::flush_raw() {
-  if (!raw_ || raw_->resets() || !wants_end_) return Result<void>();
+  if (!raw_ || !wants_end_) return Result<void>();
   return flush_parked();
 }
 

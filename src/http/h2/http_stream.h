@@ -120,7 +120,7 @@ class HttpStream : public BodySource, public ListNode {
 
   // The stream as a byte stream, for what begins after a 101. Made when it is first asked for.
   [[nodiscard]] RawStream& raw();
-  // What was written to it goes out, and its end if there was one, unless it is to be reset.
+  // What was written to it goes out with its end, if there was one, also if all that was cut off would be a reset.
   [[nodiscard]] Task<Result<void>> flush_raw();
 
   [[nodiscard]] Gate& in_gate() noexcept { return in_gate_; }

@@ -16,7 +16,7 @@ namespace {
 
 // Between the announcement of the end and the end itself, if the client does not answer the PING that goes with it:
 // what it has sent before it knew is still served (RFC 9113 6.8).
-constexpr auto kDrainGrace = std::chrono::seconds(1);
+constexpr auto kDrainGrace = std::chrono::seconds(5);
 constexpr std::size_t kKeyBytes = 16;  // RFC 6455 4.1
 
 // To everybody the same share of the connection: clients of today do not use the older priorities, and what the newer
@@ -103,7 +103,7 @@ Task<void> ServerSession::Impl::serve(std::string early) {
   serving_ = true;
   begin(settings);
   if (draining_) announce_end();
-  if (!early.empty()) receive(early);
+  if (!early.empty()) receive(std::exchange(early, {}));
   co_await read();
   abandon_all();
   co_await close_in_order();

@@ -400,7 +400,7 @@ TEST(ServerSession, DrainsAClientThatDoesNotAnswerPings) {
   server.greet();
   server.session->drain();
   EXPECT_EQ(server.say(""), "goaway 2147483647 0; ping");
-  advance(server.loop, server.clock, 990ms);
+  advance(server.loop, server.clock, 4990ms);
   EXPECT_EQ(server.say(""), "");
   advance(server.loop, server.clock, 20ms);
   EXPECT_EQ(server.say(""), "goaway 0 0");

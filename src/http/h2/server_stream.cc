@@ -52,7 +52,7 @@ void ServerStream::handle(RequestHandler& handler) {
 Task<void> ServerStream::run(RequestHandler& handler) {
   const Conclusion conclusion(*this);
   static_cast<void>(co_await handler.handle(*this));  // what it says of the connection is said of the stream
-  if (tunnel_) static_cast<void>(co_await flush_raw());
+  if (tunnel_ && !raw().resets()) static_cast<void>(co_await flush_raw());
 }
 
 void ServerStream::abandon() noexcept { tasks_.cancel_all(); }

@@ -423,7 +423,7 @@ void Session::write_output() {
 void Session::on_writable(Wake wake) {
   if (wake == Wake::timed_out) {
     if (written_ - written_at_mark_ < kProgress) {
-      broken_ = true;
+      broken_ = stalled_ = true;
     } else {
       written_at_mark_ = written_;
       write_deadline_.set_after(rules_.write_idle);

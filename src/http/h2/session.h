@@ -82,7 +82,6 @@ class Session : Loop::Deferred {
   void consumed_by_stream(std::int32_t stream, std::size_t bytes) noexcept;
   // For heads that are followed by a body: it is asked of the stream when there is room for it.
   [[nodiscard]] static nghttp2_data_provider body_source() noexcept;
-  // Bytes that the transport has taken.
 
  protected:
   enum class Role : std::uint8_t { server, client };
@@ -116,6 +115,10 @@ class Session : Loop::Deferred {
   [[nodiscard]] bool broken() const noexcept { return broken_; }
   // GOAWAY with an error was submitted, by us or by the library.
   [[nodiscard]] bool terminated() const noexcept { return terminated_; }
+  // The connection was given up because the peer took next to nothing of what we wrote.
+  [[nodiscard]] bool stalled() const noexcept { return stalled_; }
+  // The transport takes nothing at the moment.
+  [[nodiscard]] bool output_blocked() const noexcept { return output_blocked_; }
   // The peer broke the protocol, and that is why.
   [[nodiscard]] bool peer_at_fault() const noexcept { return peer_at_fault_; }
   [[nodiscard]] Stream& transport() noexcept { return *transport_; }
@@ -191,6 +194,7 @@ class Session : Loop::Deferred {
   bool reading_ = false;
   bool output_blocked_ = false;
   bool stalling_ = false;  // the write deadline runs
+  bool stalled_ = false;
   std::uint64_t written_ = 0;
   std::uint64_t written_at_mark_ = 0;
   std::uint64_t data_written_ = 0;

@@ -156,7 +156,7 @@ class ClientCertificate final : public Policy {
       exchange.consumer.name = name.text;
     }
     if (forward_ == Forward::no) return;
-    std::string& field = connection.verdicts.client_cert;
+    std::string& field = connection.verdicts.client_cert();
     if (field.empty()) field = client_cert_field(certificate);
     exchange.request.headers.append(kClientCert, field, http::HeaderName::other);
   }

@@ -1,5 +1,5 @@
-// Origins that speak TLS, as people run them: nginx with ssl_verify_client, HAProxy with verify required, Node; and two
-// that only record, for what must never arrive.
+// Origins that speak TLS, as people run them: nginx with ssl_verify_client, HAProxy with verify required, Caddy, Node; and
+// two that only record, for what must never arrive.
 import { writeFileSync } from 'node:fs';
 import http2 from 'node:http2';
 import https from 'node:https';
@@ -90,6 +90,16 @@ ${sections}`, { mode: 0o600 });
   const child = new Process('haproxy', ['-db', '-f', config], { env: withSbin });
   await listening('haproxy', child, port);
   return { ...described(port, child), directory };
+}
+
+// Caddy with the sites of a Caddyfile. It answers only who asks for the name that it asked for in the handshake: so it is
+// reached by one.
+export async function startCaddyWith(sites, { directory = temporaryDirectory(), port }) {
+  const config = path.join(directory, 'Caddyfile');
+  writeFileSync(config, `{\n  admin off\n  storage file_system ${directory}/storage\n}\n${sites}`, { mode: 0o600 });
+  const child = new Process('caddy', ['run', '--adapter', 'caddyfile', '--config', config], { env: { HOME: directory, XDG_CONFIG_HOME: directory, XDG_DATA_HOME: directory } });
+  await listening('caddy', child, port);
+  return { ...described(port, child), url: `https://localhost:${port}`, directory };
 }
 
 // Node, with every option of its TLS to choose. `requests` and `connections` record what it saw; `failures` the
