@@ -119,7 +119,7 @@ class Number {
   [[nodiscard]] bool has_leading_zero() const noexcept { return bytes_.front() == '\0'; }
   [[nodiscard]] NumberPtr value() const {
     NumberPtr out(BN_secure_new());
-    return BN_bin2bn(data(), static_cast<int>(bytes_.size()), out.get()) ? std::move(out) : nullptr;
+    return out && BN_bin2bn(data(), static_cast<int>(bytes_.size()), out.get()) ? std::move(out) : nullptr;
   }
   [[nodiscard]] const unsigned char* data() const noexcept {
     return reinterpret_cast<const unsigned char*>(bytes_.data());

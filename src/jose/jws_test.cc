@@ -127,6 +127,16 @@ TEST(Jws, IsThreePartsOfBase64url) {
             TokenFault::bad_header);
 }
 
+TEST(Jws, AsLargeAsItMayBe) {
+  const SymmetricKey key = SymmetricKey::from_bytes(std::string(32, 'k'), Algorithm::HS256).value();
+  std::size_t most = 12'300;
+  while (!sign_jws(key, std::string(most, 'x'))) --most;
+  const std::string token = sign_jws(key, std::string(most, 'x')).value();
+  EXPECT_GT(token.size(), kMaxToken - 4);
+  EXPECT_LE(token.size(), kMaxToken);
+  EXPECT_EQ(outcome(token, key), std::string(most, 'x'));
+}
+
 TEST(Jws, AHeaderIsReadOneWay) {
   const struct {
     std::string_view header;
