@@ -6,7 +6,8 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { before, test } from 'node:test';
-import { temporaryDirectory } from './lib/cleanup.mjs';
+import { Authority, place } from './lib/certificates.mjs';
+import { freePort, temporaryDirectory } from './lib/cleanup.mjs';
 import { FakeClock } from './lib/fake_clock.mjs';
 import { Gateway, identity, postern } from './lib/gateway.mjs';
 import { H2Wire } from './lib/http2_wire.mjs';
@@ -197,7 +198,12 @@ test('near the end of the CA nothing is issued beyond it, and after it nothing t
     orders: { url: origin.url, trust: { ca: 'managed' }, identity: [{ mtls: { managed: true } }], retries: { attempts: 1 } },
     other: { url: other.url, trust: { ca: 'managed' }, identity, retries: { attempts: 1 }, ejection: { consecutive_failures: 0 } },
   };
-  const complete = (extra = []) => ({ origins: all, routes: [{ match: { path: '/*' }, origin: 'orders', public: true }, { match: { path: '/other/*' }, origin: 'other', public: true }, ...extra] });
+  // A listener whose certificate is renewed by its files, in the midst of it.
+  const files = temporaryDirectory();
+  const pair = () => Authority.root('Listener CA').issue({ dns: ['api.test'], until: 5000 });
+  const port = await freePort();
+  const listeners = [{ address: `127.0.0.1:${each.port}` }, { address: `127.0.0.1:${port}`, tls: place(pair(), files) }];
+  const complete = (extra = []) => ({ listeners, origins: all, routes: [{ match: { path: '/*' }, origin: 'orders', public: true }, { match: { path: '/other/*' }, origin: 'other', public: true }, ...extra] });
   each.write(complete());
   await each.launch();
   const ask = (target) => exchange(each.port, request(target));
@@ -245,9 +251,16 @@ test('near the end of the CA nothing is issued beyond it, and after it nothing t
     assert.match((await status(each)).reload.message, /authority/);
     assert.match(each.process.stderr, /authority/);
   });
+  await t.test('files are renewed as before, and the alarm goes on', async () => {
+    const next = pair();
+    place(next, files);
+    await until('the new one', async () => (await certificateOf(each, 'listeners[1].tls.certificates[0]')).fingerprint === next.fingerprint);
+    assert.equal((await status(each)).reload.state, 'rejected');
+    assert.equal((await ask('/quick')).problem().code, 'PST-U011');
+  });
   await t.test('a gateway does not start with it', async () => {
     const late = new Gateway();
-    await late.prepare({ ...complete(), state_directory: path.join(each.directory, 'state') }, { env: own.env, ready: false });
+    await late.prepare((self) => ({ ...complete(), listeners: [{ address: `127.0.0.1:${self.port}` }], state_directory: path.join(each.directory, 'state') }), { env: own.env, ready: false });
     await late.launch();
     const { code } = await late.process.ended;
     assert.notEqual(code, 0);
