@@ -48,6 +48,17 @@ TEST(Jwk, ThumbprintsAreThoseOfTheRfcs) {
   EXPECT_EQ(private_key_from_jwk(kEd25519Key)->public_key().thumbprint(), kEd25519Thumbprint);
 }
 
+// Anybody can make a signature that such a key verifies for every text.
+TEST(Jwk, PointsOfSmallOrderAreNoKeys) {
+  const std::string zeros(31, '\0');
+  const std::string ones(30, '\xff');
+  for (const std::string& point : {zeros + '\0', '\1' + zeros, zeros + '\x80', '\xec' + ones + '\x7f',
+                                   '\xec' + ones + '\xff', '\xed' + ones + '\x7f', '\xee' + ones + '\x7f'}) {
+    const std::string jwk = R"({"kty":"OKP","crv":"Ed25519","x":")" + to_base64url(point) + "\"}";
+    EXPECT_FALSE(public_key_from_jwk(*Json::parse(jwk))) << jwk;
+  }
+}
+
 TEST(Jwk, IsWrittenWithWhatCloudsTake) {
   const PublicKey ec =
       public_key_from_jwk(*Json::parse(with(kEs256PublicKey, R"("kid":"k1","x5t":"x","x5c":["y"])"))).value();

@@ -27,10 +27,13 @@ constexpr std::string_view kTrial = "postern: does this pair belong together?";
 
 using Mac = std::unique_ptr<EVP_MAC, tls::Freed<EVP_MAC_free>>;
 
+// Without it OpenSSL asks the terminal for the passphrase of a block that says it is encrypted.
+int no_passphrase(char* /*buffer*/, int /*size*/, int /*writing*/, void* /*unused*/) { return -1; }
+
 // nullptr if the text is no SubjectPublicKeyInfo.
 tls::KeyPtr read_public(const tls::PemBlock& block) {
   const tls::BioPtr bio(BIO_new_mem_buf(block.text.data(), static_cast<int>(block.text.size())));
-  return tls::KeyPtr(bio ? PEM_read_bio_PUBKEY(bio.get(), nullptr, nullptr, nullptr) : nullptr);
+  return tls::KeyPtr(bio ? PEM_read_bio_PUBKEY(bio.get(), nullptr, no_passphrase, nullptr) : nullptr);
 }
 
 // Signs for a trial. RSA is looked at, too: with a wrong prime OpenSSL signs right, but slowly.

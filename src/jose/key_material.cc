@@ -117,6 +117,36 @@ Result<void> check_rsa(EVP_PKEY* key, Algorithm algorithm, Owner owner) {
   return {};
 }
 
+// A point of small order, in every spelling of its y (RFC 8032 5.1.3 takes them, RFC 8032 5.1.7 would not notice): a
+// signature that fits it fits any text.
+bool has_small_order(std::array<unsigned char, 32> point) noexcept {
+  static constexpr std::array<std::string_view, 7> kPoints = {
+      "0000000000000000000000000000000000000000000000000000000000000000",
+      "0100000000000000000000000000000000000000000000000000000000000000",
+      "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+      "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+      "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+      "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+      "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"};
+  point.back() &= 0x7f;  // the sign of x
+  std::string hex;
+  for (const unsigned char byte : point) {
+    hex += "0123456789abcdef"[byte >> 4U];
+    hex += "0123456789abcdef"[byte & 0xfU];
+  }
+  return std::ranges::find(kPoints, hex) != kPoints.end();
+}
+
+Result<void> check_ed25519(EVP_PKEY* key, Algorithm algorithm) {
+  if (EVP_PKEY_get_base_id(key) != EVP_PKEY_ED25519) return does_not_fit(key, algorithm, "Ed25519");
+  std::array<unsigned char, 32> point{};
+  std::size_t size = point.size();
+  if (EVP_PKEY_get_raw_public_key(key, point.data(), &size) != 1 || size != point.size() || has_small_order(point)) {
+    return unusable("the Ed25519 key is a point for which anybody can sign");
+  }
+  return {};
+}
+
 Result<void> check_ec(EVP_PKEY* key, Algorithm algorithm) {
   const Row& row = row_of(algorithm);
   if (EVP_PKEY_get_base_id(key) != EVP_PKEY_EC || group_of(key) != row.group) {
@@ -141,9 +171,7 @@ Result<void> check_key(EVP_PKEY* key, Algorithm algorithm, Owner owner) {
     case Family::rsa:
     case Family::pss: return check_rsa(key, algorithm, owner);
     case Family::ecdsa: return check_ec(key, algorithm);
-    case Family::eddsa:
-      if (EVP_PKEY_get_base_id(key) != EVP_PKEY_ED25519) return does_not_fit(key, algorithm, "Ed25519");
-      return {};
+    case Family::eddsa: return check_ed25519(key, algorithm);
     case Family::hmac: break;
   }
   return unusable(std::string(name_of(algorithm)) + " takes a shared secret; this is a key pair");

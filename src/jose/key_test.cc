@@ -158,6 +158,14 @@ tls::KeyPtr rsa_with_exponent(unsigned long e, unsigned int bits = 2048) {
   return tls::KeyPtr(key);
 }
 
+// Nobody is there to type a passphrase, and a public key has none.
+TEST(Key, APublicKeyIsNotDecrypted) {
+  const std::string pem =
+      "-----BEGIN PUBLIC KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00000000000000000000000000000000\n\n"
+      "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----END PUBLIC KEY-----\n";
+  EXPECT_FALSE(PublicKey::from_pem(pem, Algorithm::ES256));
+}
+
 TEST(Key, ASmallExponentIsForStrangersOnly) {
   const tls::KeyPtr key = rsa_with_exponent(3);
   EXPECT_THAT(error_of(PublicKey::from_evp(key.get(), Algorithm::RS256)), HasSubstr("exponent"));

@@ -157,8 +157,9 @@ Result<RequestPtr> parse_request(std::string_view pem) {
     const PemBlock& wrong = blocks->size() > 1 ? (*blocks)[1] : block;
     return at_line(wrong.line, "this is \"" + std::string(wrong.label) + "\", where one certificate request belongs");
   }
+  bool asked = false;
   const BioPtr bio = reader(block.text);
-  RequestPtr request(bio ? PEM_read_bio_X509_REQ(bio.get(), nullptr, nullptr, nullptr) : nullptr);
+  RequestPtr request(bio ? PEM_read_bio_X509_REQ(bio.get(), nullptr, no_passphrase, &asked) : nullptr);
   if (!request) return at_line(block.line, "the certificate request is damaged or incomplete");
   return request;
 }
