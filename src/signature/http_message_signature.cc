@@ -44,11 +44,13 @@ Result<std::string> signature_params(const Message& message, const CoveredCompon
 }  // namespace
 
 Result<std::string> SharedSecret::sign(std::string_view base) const {
+  if (!usable_) return fail(Code::internal, Side::gateway, "the shared secret is too short");
   const HmacSha256::Tag tag = key_.compute(base);
   return std::string(bytes_of(tag));
 }
 
 bool SharedSecret::verify(std::string_view base, std::string_view signature) const {
+  if (!usable_) return false;
   const HmacSha256::Tag tag = key_.compute(base);
   return equal_in_constant_time(bytes_of(tag), signature);
 }

@@ -50,14 +50,17 @@ class MessageVerifier {
 // hmac-sha256 (RFC 9421 3.3.3), both sides. RFC 9421 7.3.3: whoever can verify can sign.
 class SharedSecret final : public MessageSigner, public MessageVerifier {
  public:
-  // The secret is copied into memory that is cleansed; its length is the caller's rule.
-  explicit SharedSecret(std::string_view secret) : key_(secret) {}
+  // RFC 7518 3.2: as many bytes as the hash has. One that is shorter, or empty, signs nothing and verifies nothing.
+  static constexpr std::size_t kMinSize = 32;
+  // The secret is copied into memory that is cleansed.
+  explicit SharedSecret(std::string_view secret) : key_(secret), usable_(secret.size() >= kMinSize) {}
   [[nodiscard]] std::string_view algorithm() const noexcept override { return kHmacSha256; }
   [[nodiscard]] Result<std::string> sign(std::string_view base) const override;
   [[nodiscard]] bool verify(std::string_view base, std::string_view signature) const override;
 
  private:
   HmacSha256 key_;
+  bool usable_;
 };
 
 // RFC 9421 2.3. Absent parameters are not written. Texts are printable ASCII, seconds are of Unix time.

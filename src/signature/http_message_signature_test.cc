@@ -389,7 +389,7 @@ TEST(HttpMessageSignature, AFieldThatIsNotThereIsLeftOutOnlyIfItMay) {
   CoveredComponents covered = components({"@method"});
   ASSERT_TRUE(covered.add("content-type", Presence::if_present));
   ASSERT_TRUE(covered.add("date", Presence::if_present));
-  const SharedSecret key("secret");
+  const SharedSecret key("a secret of at least 32 characters");
   const auto made = sign_message(request.message, covered, {}, "s", key);
   ASSERT_TRUE(made);
   EXPECT_EQ(made->signature_input, "s=(\"@method\" \"date\")");
@@ -405,7 +405,7 @@ TEST(HttpMessageSignature, AFieldThatIsNotThereIsLeftOutOnlyIfItMay) {
 
 TEST(HttpMessageSignature, WritesAllParametersAndRefusesThoseWithoutAText) {
   TestRequest request;
-  const SharedSecret key("secret");
+  const SharedSecret key("a secret of at least 32 characters");
   SignatureParameters parameters;
   parameters.created = 1;
   parameters.expires = 61;

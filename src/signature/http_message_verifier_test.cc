@@ -89,7 +89,7 @@ TEST(HttpMessageVerifier, EveryCoveredPartIsBound) {
       {"authority", [](SignedRequest& r) { r.message.authority = "orders.internal"; }},
       {"path", [](SignedRequest& r) { r.message.path = "/orders/"; }},
       {"query", [](SignedRequest& r) { r.message.query = "dry=0"; }},
-      {"no query", [](SignedRequest& r) { r.message.has_query = false; }},
+      {"no query", [](SignedRequest& r) { r.message.has_query = false, r.message.query = {}; }},
       {"field", [](SignedRequest& r) { r.fields.set("Content-Digest", "sha-256=:AA==:"); }},
       {"one more line of a field", [](SignedRequest& r) { r.fields.append("content-digest", "x=1"); }},
   };
@@ -169,6 +169,16 @@ TEST(HttpMessageVerifier, RequiredComponentsMustBeCovered) {
   EXPECT_EQ(verify(request.sign(), policy), "");
   policy.required_components.emplace_back("content-digest");
   EXPECT_EQ(verify(request, policy), "signature: does not cover content-digest");
+}
+
+// A secret that is not set is an empty one: it must not let anybody in.
+TEST(SharedSecret, WhatIsTooShortSignsNothing) {
+  for (const std::string& secret : {std::string(), std::string("0123456789abcdef0123456789abcde")}) {
+    const SharedSecret key(secret);
+    EXPECT_FALSE(key.sign("base"));
+    const HmacSha256::Tag tag = HmacSha256(secret).compute("base");
+    EXPECT_FALSE(key.verify("base", {reinterpret_cast<const char*>(tag.data()), tag.size()}));
+  }
 }
 
 TEST(HttpMessageVerifier, TheAlgorithmIsTheKeys) {

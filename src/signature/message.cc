@@ -110,7 +110,7 @@ void append_path(std::string& out, const Message& message) {
 
 void append_path_and_query(std::string& out, const Message& message) {
   append_path(out, message);
-  if (!message.has_query) return;
+  if (!message.queried()) return;
   out.push_back('?');
   out += message.query;
 }
@@ -130,7 +130,7 @@ void append_form_encoded(std::string& out, std::string_view text) {
 
 Result<void> append_query_parameter(std::string& out, const Component& component, const Message& message) {
   bool found = false;
-  std::string_view rest = message.has_query ? message.query : std::string_view();
+  std::string_view rest = message.queried() ? message.query : std::string_view();
   while (!rest.empty()) {
     const std::string_view pair = rest.substr(0, rest.find('&'));
     rest.remove_prefix(std::min(pair.size() + 1, rest.size()));
@@ -187,7 +187,7 @@ Result<void> append_derived(std::string& out, const Component& component, const 
     case Kind::path: append_path(out, message); return {};
     case Kind::query:
       out.push_back('?');
-      if (message.has_query) out += message.query;
+      if (message.queried()) out += message.query;
       return {};
     case Kind::query_parameter: return append_query_parameter(out, component, message);
     case Kind::status: out += std::to_string(message.status); return {};

@@ -24,9 +24,12 @@ struct Message {
   std::string_view authority;  // Host or :authority; folded, and without the scheme's default port, when it is signed
   std::string_view path;       // before '?', as it is sent; empty means "/"
   std::string_view query;      // behind '?'
-  bool has_query = false;      // "/a?" has an empty query, "/a" none; both are signed as "?"
+  bool has_query = false;      // of an empty one: "/a?" has it, "/a" not; both are signed as "?"
   int status = 0;              // not 0: a response, and only @status and fields can be covered
   const http::Headers* fields = nullptr;  // nullptr: none
+
+  // Who forgets has_query still gets signed what is sent.
+  [[nodiscard]] bool queried() const noexcept { return has_query || !query.empty(); }
 };
 
 // What happens if a covered field is not in the message.
