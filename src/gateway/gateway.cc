@@ -384,23 +384,22 @@ LoadReport Gateway::reload(From from) {
                              : !report.kept.empty() ? report.kept
                                                     : report.problems;
     last_reload_.message = why;
-    const bool accepted = last_reload_.state != observe::ReloadState::rejected;
-    if (accepted && !report.kept.empty()) {
-      // Not all of it: whoever watches over reloads must see that.
-      last_reload_.state = observe::ReloadState::rejected;
-      metrics_->reloaded(observe::ReloadOutcome::rejected);
-      options_.log.error("a certificate cannot be renewed; the one before stays",
-                         {observe::LogField::text("problems", report.kept)});
-    }
-    metrics_->reloaded(outcome == LoadReport::Outcome::applied     ? observe::ReloadOutcome::applied
-                       : outcome == LoadReport::Outcome::unchanged ? observe::ReloadOutcome::unchanged
-                                                                   : observe::ReloadOutcome::rejected);
     const bool rejected = outcome == LoadReport::Outcome::rejected || outcome == LoadReport::Outcome::failed;
-    if (managed_ && rejected) managed_->retry_later(options_.clock.wall());
+    const bool partly = !rejected && !report.kept.empty();
+    // Not all of it: whoever watches over reloads must see that.
+    if (partly) last_reload_.state = observe::ReloadState::rejected;
+    metrics_->reloaded(rejected || partly                          ? observe::ReloadOutcome::rejected
+                       : outcome == LoadReport::Outcome::unchanged ? observe::ReloadOutcome::unchanged
+                                                                   : observe::ReloadOutcome::applied);
+    // A file that somebody else got wrong is no reason to wait with what is in force.
+    if (managed_ && rejected && from == From::in_force) managed_->retry_later(options_.clock.wall());
     if (managed_ && outcome == LoadReport::Outcome::unchanged) managed_->in_force();
     if (rejected) {
       options_.log.error("reload rejected; the running configuration stays",
                          {observe::LogField::text("problems", why)});
+    } else if (partly) {
+      options_.log.error("a certificate cannot be renewed; the one before stays",
+                         {observe::LogField::text("problems", report.kept)});
     } else {
       options_.log.info("reloaded", {observe::LogField::number("generation", generation_),
                                      observe::LogField::number("changes", report.changes.size())});

@@ -74,7 +74,7 @@ bool ManagedCertificates::renewal_due(const config::Config& config, WallTime now
          });
 }
 
-void ManagedCertificates::retry_later(WallTime now) noexcept { retry_at_ = std::max(retry_at_, now + kRetry); }
+void ManagedCertificates::retry_later(WallTime now) noexcept { retry_at_ = now + kRetry; }
 
 Result<void> ManagedCertificates::provide(const config::Config& config, WallTime now) {
   for (const config::OriginConfig& origin : config.origins) {

@@ -56,12 +56,11 @@ Task<Result<void>> OriginExchange::request() {
   origin_.refresh(context_);
   view_ = origin_.view;
   origin.state->budget().on_request();
-  std::optional<MonoTime> fresh_since;  // no connection from before
   for (;;) {
     ++facts_.attempts;
     attempting_ = true;
     attempt_started_ = context_.loop.now();
-    Result<void> outcome = co_await attempt(fresh_since);
+    Result<void> outcome = co_await attempt();
     count_attempt(outcome);
     if (outcome) co_return outcome;
     // A pooled connection that was already dead says nothing about the origin. Anything else does, whatever connection
@@ -74,14 +73,16 @@ Task<Result<void>> OriginExchange::request() {
     // What a client asks for may not be there at all (a WebSocket, a login of the connection): that costs nobody the
     // origin.
     const bool was_wished = outcome.error().code() == Code::origin_upgrade_failed;
-    const bool counts = !is_free && !was_wished;
+    // Many requests share a session, and its end says one thing of the origin, once.
+    const bool was_shared = reused && outcome.error().retry() == Retry::if_reused && !was_dead;
+    const bool counts = !is_free && !was_wished && !(was_shared && !endpoint_->first_loss(context_.loop.now()));
     if (outcome.error().side() == Side::origin && counts) judge(origins::Outcome::failure);
     over_ = !may_retry(outcome.error(), is_free);
     uploads_.cancel_all();
     lease_.close();
     // The attempt on a dead connection is free, but the next one must not meet another. So is one that the origin says
     // it did not look at: it goes away or has no room, and that is no load.
-    if (was_dead) fresh_since = attempt_started_;
+    if (was_dead) dead_ = {endpoint_.get(), attempt_started_};
     if (!is_free) over_ = over_ || !origin.state->budget().take();
     if (over_) co_return outcome;
     context_.metrics.add(origin_.plan->metrics.retries);
@@ -105,14 +106,14 @@ bool OriginExchange::may_retry(const Error& error, bool is_free) const noexcept 
   return error.retry() == Retry::if_reused && is_idempotent(exchange_.request.method);
 }
 
-Task<Result<void>> OriginExchange::attempt(std::optional<MonoTime> fresh_since) {
-  Result<void> outcome = co_await try_once(fresh_since);
+Task<Result<void>> OriginExchange::attempt() {
+  Result<void> outcome = co_await try_once();
   // Also if the answer came in the same moment: nothing of it has been passed on yet, so the reason can still be told.
   if (stop_error_) co_return ended_by(Error(Code::cancelled, Side::gateway));
   co_return outcome;
 }
 
-Task<Result<void>> OriginExchange::try_once(std::optional<MonoTime> fresh_since) {
+Task<Result<void>> OriginExchange::try_once() {
   const MonoTime now = context_.loop.now();
   facts_.connect = facts_.first_byte = observe::kNotMeasured;
   const origins::EndpointSet& endpoints = *view_->endpoints;
@@ -129,7 +130,9 @@ Task<Result<void>> OriginExchange::try_once(std::optional<MonoTime> fresh_since)
   origins::Want want = origins::Want::any;
   if (authenticates_connection(exchange_.request)) want = origins::Want::own_connection;
   if (exchange_.websocket) want = origins::Want::websocket;
-  Task<Result<origins::Lease>> acquiring = fresh_since ? pool_->connect(want, *fresh_since) : pool_->acquire(want);
+  // Elsewhere nobody has died.
+  const bool again = dead_.endpoint == endpoint_.get();
+  Task<Result<origins::Lease>> acquiring = again ? pool_->connect(want, dead_.since) : pool_->acquire(want);
   Result<origins::Lease> lease = co_await std::move(acquiring);
   if (!lease) co_return std::unexpected(std::move(lease.error()));
   lease_ = std::move(*lease);

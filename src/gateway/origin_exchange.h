@@ -75,8 +75,8 @@ class OriginExchange final : public ListNode {
     OriginExchange& owner_;
   };
 
-  [[nodiscard]] Task<Result<void>> attempt(std::optional<MonoTime> fresh_since);
-  [[nodiscard]] Task<Result<void>> try_once(std::optional<MonoTime> fresh_since);
+  [[nodiscard]] Task<Result<void>> attempt();
+  [[nodiscard]] Task<Result<void>> try_once();
   [[nodiscard]] Task<Result<void>> tell_to_continue();
   void count_attempt(const Result<void>& outcome);
   [[nodiscard]] Task<Result<void>> send_head();
@@ -110,6 +110,11 @@ class OriginExchange final : public ListNode {
   http::Headers request_trailers_;
   Facts facts_;
   MonoTime attempt_started_{};
+  // Where a connection turned out to be dead that was there before `since`.
+  struct Dead {
+    const origins::Endpoint* endpoint = nullptr;
+    MonoTime since{};
+  } dead_;
   // For the answer to this attempt, interim heads and all. None while the request is still on its way: nobody can
   // answer what has not arrived, and each wait of the upload has a limit of its own.
   MonoTime head_deadline_ = MonoTime::max();

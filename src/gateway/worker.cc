@@ -172,7 +172,8 @@ void Worker::Port::configure(std::shared_ptr<const Snapshot> snapshot, const Lis
   live_ = {std::move(snapshot), &plan};
   limits_ = plan.limits;
   http2_limits_ = plan.http2;
-  // A connection that was made under another trust carries what it has, and nothing new.
+  // A connection that was made under another trust ends: what it still sends before it has heard of that is judged by
+  // the policies of now.
   if (other_trust) drain_clients();
 }
 

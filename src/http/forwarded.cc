@@ -60,7 +60,8 @@ std::string_view forwarded_value(std::string_view chain, const IpAddress& peer, 
   while (!chain.empty()) {
     const std::size_t comma = chain.find(',');
     if (comma == std::string_view::npos && peer.is_unspecified()) break;
-    hops.append(forwarded_hop(chain.substr(0, comma))).append(", ");
+    const std::string_view hop = trim_ows(chain.substr(0, comma));
+    if (!hop.empty()) hops.append(forwarded_hop(hop)).append(", ");  // RFC 9110 5.6.1
     chain = comma == std::string_view::npos ? std::string_view() : chain.substr(comma + 1);
   }
   // Of what has no address the last hop is all that is known.

@@ -57,6 +57,7 @@ struct Endpoint {
   std::atomic<std::uint32_t> ejections{0};     // in a row; each doubles the time
   std::atomic<std::int64_t> ejected_until{0};  // MonoTime since epoch, ns
   std::atomic<bool> healthy{true};             // verdict of the active checks
+  std::atomic<std::int64_t> last_loss{0};      // MonoTime since epoch, ns: of a session with requests under way
 
   std::atomic<std::uint32_t> waiting{0};  // requests that wait for a place under max_connections, all loops
   PlaceBoard places;
@@ -65,6 +66,14 @@ struct Endpoint {
   std::uint32_t checks_against = 0;  // in a row, that contradict `healthy`
   bool being_checked = false;
 
+  // Whether this is the first request to tell that a session was lost: the others on it tell the same, in the same
+  // moment.
+  [[nodiscard]] bool first_loss(MonoTime now) noexcept {
+    constexpr std::int64_t kMoment = 1'000'000'000;
+    const std::int64_t time = now.time_since_epoch().count();
+    std::int64_t last = last_loss.load(std::memory_order_relaxed);
+    return time - last > kMoment && last_loss.compare_exchange_strong(last, time, std::memory_order_relaxed);
+  }
   [[nodiscard]] bool ejected(MonoTime now) const noexcept {
     return now.time_since_epoch().count() < ejected_until.load(std::memory_order_relaxed);
   }

@@ -320,6 +320,9 @@ Task<Result<Lease>> EndpointPool::connect(Want want, MonoTime since) {
       const std::uint32_t open = endpoint_->connections.fetch_add(1, std::memory_order_relaxed);
       if (pool_.max_connections == 0 || open < pool_.max_connections) break;
       endpoint_->connections.fetch_sub(1, std::memory_order_relaxed);
+      // No place for a fresh one: what there is may yet be alive.
+      if (Session* const session = may_share(want) ? session_with_room() : nullptr)
+        co_return open_stream(*session, want);
       if (auto connection = transport_.must_be_http2() ? nullptr : take_idle()) {
         co_return Lease(endpoint_, std::move(connection));
       }

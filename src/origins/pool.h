@@ -103,7 +103,7 @@ class EndpointPool {
   // reached for the whole connect timeout); with Retry::yes, for nothing was sent.
   [[nodiscard]] Task<Result<Lease>> acquire(Want want = Want::any);
   // None that was there before `since`: for the second attempt after a reused one turned out to be dead, since others
-  // may have died with it and not have been looked at yet.
+  // may have died with it and not have been looked at yet; at max_connections whatever there is.
   [[nodiscard]] Task<Result<Lease>> connect(Want want = Want::any, MonoTime since = MonoTime::min());
   // Keeps the connection for later if its exchange ended cleanly and there is room.
   void give_back(Lease lease);

@@ -1,5 +1,6 @@
 // FramePool: coroutine frames from per-thread free lists, because a request creates a handful of frames of the same few
-// sizes. A frame must be released on the thread that allocated it; connections never change loops, so this holds.
+// sizes. A frame should be released on the thread that allocated it, and is where connections live, for they never
+// change loops; on another thread, such as that which destroys a loop, it goes to that one's lists.
 // Under AddressSanitizer frames come from the heap, so that use after destroy is seen.
 #pragma once
 

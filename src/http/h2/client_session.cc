@@ -259,6 +259,7 @@ MonoTime ClientSession::Impl::next_ping() const noexcept {
 }
 
 MonoTime ClientSession::Impl::deadline() const noexcept {
+  if (terminated()) return MonoTime::max();  // what is left is written, or not, in the time for that
   MonoTime when = MonoTime::max();
   if (output_blocked()) {
     // Who does not take what we write is no more silent than that; the limit for it is another one.
@@ -273,6 +274,7 @@ MonoTime ClientSession::Impl::deadline() const noexcept {
 
 void ClientSession::Impl::on_deadline() {
   static constexpr std::array<std::uint8_t, 8> kPing = {'a', 'l', 'i', 'v', 'e'};
+  if (terminated()) return;
   const MonoTime now = loop().now();
   if (block_since() != MonoTime::max() && now >= block_since() + timeouts_.idle) {
     late_ = &kDripping;

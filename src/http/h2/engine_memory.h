@@ -6,7 +6,7 @@
 
 namespace postern::http::h2 {
 
-// For the library's constructors, which copy it. An engine stays on the thread that made it (FramePool).
+// For the library's constructors, which copy it. An engine lives on one loop (FramePool).
 [[nodiscard]] nghttp2_mem engine_memory() noexcept;
 
 }  // namespace postern::http::h2

@@ -162,6 +162,7 @@ void ServerSession::Impl::abandon_all() noexcept {
 // ---- time ----
 
 MonoTime ServerSession::Impl::deadline() const noexcept {
+  if (terminated()) return MonoTime::max();  // what is left is written, or not, in the time for that
   MonoTime when = MonoTime::max();
   if (!client_speaks_) when = began_ + limits_.header_timeout;
   if (block_since() != MonoTime::max()) when = std::min(when, block_since() + limits_.header_timeout);
@@ -171,6 +172,7 @@ MonoTime ServerSession::Impl::deadline() const noexcept {
 }
 
 void ServerSession::Impl::on_deadline() {
+  if (terminated()) return;
   const MonoTime now = loop().now();
   if (!client_speaks_ && now >= began_ + limits_.header_timeout) {
     terminate(NGHTTP2_NO_ERROR);
