@@ -340,6 +340,7 @@ TEST_F(TlsTime, a_managed_certificate_is_renewed_at_half_its_life_for_days_and_a
   ASSERT_TRUE(gateway.managed->provide(*configuration, gateway.clock.wall()));
   gateway.serve(kOrigin);
   gateway.adopt(configuration);
+  gateway.managed->in_force();
   const tls::LeafRequest request = tls::server_request("main", {}, {"127.0.0.1"}, gateway.clock.wall());
   const auto site = gateway.managed->authorities().server.issue(request);
   ASSERT_TRUE(site);
@@ -353,7 +354,9 @@ TEST_F(TlsTime, a_managed_certificate_is_renewed_at_half_its_life_for_days_and_a
   const auto renew = [&] {
     if (!gateway.managed->renewal_due(*configuration, gateway.clock.wall())) return false;
     EXPECT_TRUE(gateway.managed->provide(*configuration, gateway.clock.wall()));
+    EXPECT_TRUE(gateway.managed->renewal_due(*configuration, gateway.clock.wall())) << "until it is in force";
     gateway.adopt(configuration);
+    gateway.managed->in_force();
     return true;
   };
   Secured client = connect();
