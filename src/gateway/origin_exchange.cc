@@ -68,14 +68,15 @@ Task<Result<void>> OriginExchange::request() {
     const bool reused = lease_ && lease_.reused();
     const bool was_dead =
         reused && outcome.error().retry() == Retry::if_reused && outcome.error().code() == Code::origin_closed;
-    const bool was_refused = reused && outcome.error().retry() == Retry::yes;
+    const bool was_refused = lease_ && outcome.error().retry() == Retry::yes;
     const bool is_free = was_dead || was_refused;
     // What a client asks for may not be there at all (a WebSocket, a login of the connection): that costs nobody the
     // origin.
     const bool was_wished = outcome.error().code() == Code::origin_upgrade_failed;
     // Many requests share a session, and its end says one thing of the origin, once.
     const bool was_shared = reused && outcome.error().retry() == Retry::if_reused && !was_dead;
-    const bool counts = !is_free && !was_wished && !(was_shared && !endpoint_->first_loss(context_.loop.now()));
+    const bool counts = !was_dead && !(was_refused && reused) && !was_wished &&
+                        !(was_shared && !endpoint_->first_loss(context_.loop.now()));
     if (outcome.error().side() == Side::origin && counts) judge(origins::Outcome::failure);
     over_ = !may_retry(outcome.error(), is_free);
     uploads_.cancel_all();
