@@ -250,7 +250,7 @@ std::expected<tls::KeyPtr, JwkError> key_of(const Json& jwk, Type type, Half hal
 
 // What is private in a key of any type, known here or not.
 bool is_private(const Json& jwk) {
-  return std::ranges::any_of(std::array<std::string_view, 8>{"d", "p", "q", "dp", "dq", "qi", "oth", "k"},
+  return std::ranges::any_of(std::array<std::string_view, 9>{"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"},
                              [&](std::string_view name) { return jwk.find(name) != nullptr; });
 }
 

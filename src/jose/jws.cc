@@ -36,7 +36,7 @@ TokenResult<JwsHeader> read_header(std::string_view text) {
   if (!json->find("alg")) return refuse(TokenFault::algorithm_missing);
   const std::optional<Algorithm> algorithm = algorithm_by_name(*alg);
   if (!algorithm) return refuse(TokenFault::algorithm_refused);
-  if (json->find("kid") && !is_key_id(*kid)) return refuse(TokenFault::unknown_key);
+  if (json->find("kid") && !is_key_id(*kid)) return refuse(TokenFault::bad_header);
   return JwsHeader{*algorithm, std::string(*kid), std::string(*typ)};
 }
 
@@ -117,7 +117,9 @@ TokenResult<std::string> Jws::verify(const SymmetricKey& key) const { return ver
 TokenResult<std::string> Jws::verify(const KeySet& keys) const {
   if (header_.kid.empty()) {
     const PublicKey* const key = keys.only(header_.algorithm);
-    return key ? verify_with(*key) : refuse(TokenFault::ambiguous_key);
+    if (key) return verify_with(*key);
+    const bool some = std::ranges::count(keys.keys(), header_.algorithm, &PublicKey::algorithm) != 0;
+    return refuse(some ? TokenFault::ambiguous_key : TokenFault::unknown_key);
   }
   if (const PublicKey* const key = keys.find(header_.kid, header_.algorithm)) return verify_with(*key);
   return refuse(keys.has_kid(header_.kid) ? TokenFault::algorithm_mismatch : TokenFault::unknown_key);

@@ -177,10 +177,10 @@ TEST(Jws, AHeaderIsReadOneWay) {
       {R"({"alg":"ES256","b64":false})", TokenFault::critical_header},
       {R"({"alg":"ES256","b64":false,"crit":["b64"]})", TokenFault::critical_header},
       {R"({"alg":"none","crit":["exp"]})", TokenFault::critical_header},
-      {R"({"alg":"ES256","kid":""})", TokenFault::unknown_key},
-      {R"({"alg":"ES256","kid":"k1\u0000"})", TokenFault::unknown_key},
-      {R"({"alg":"ES256","kid":"k1\n"})", TokenFault::unknown_key},
-      {R"({"alg":"ES256","kid":"k 1"})", TokenFault::unknown_key},
+      {R"({"alg":"ES256","kid":""})", TokenFault::bad_header},
+      {R"({"alg":"ES256","kid":"k1\u0000"})", TokenFault::bad_header},
+      {R"({"alg":"ES256","kid":"k1\n"})", TokenFault::bad_header},
+      {R"({"alg":"ES256","kid":"k 1"})", TokenFault::bad_header},
   };
   for (const auto& row : rows) EXPECT_EQ(fault_of_form(token_of(row.header)), row.fault) << row.header;
   EXPECT_EQ(fault_of_form(kUnsecuredToken), TokenFault::algorithm_refused);
@@ -205,17 +205,17 @@ TEST_F(JwsKeys, KidAndAlgChooseAmongTheKeysOfTheSet) {
   // Without kid only an algorithm with one key is clear.
   EXPECT_EQ(outcome(sign_with_header(ed_, R"({"alg":"EdDSA"})"), set_), "{}");
   EXPECT_EQ(fault(sign_with_header(one_, R"({"alg":"ES256"})"), set_), TokenFault::ambiguous_key);
-  EXPECT_EQ(fault(sign_with_header(one_, R"({"alg":"RS256"})"), set_), TokenFault::ambiguous_key);
+  EXPECT_EQ(fault(sign_with_header(one_, R"({"alg":"RS256"})"), set_), TokenFault::unknown_key);
 }
 
 TEST_F(JwsKeys, KidIsAnIndexAndNothingElse) {
   for (const std::string_view kid : {"three", "ONE", "one.", "../../../../dev/null", "/etc/passwd",
-                                     "https://attacker.example/jwks", "one' OR '1'='1", "*", "0"}) {
+                                     "https://attacker.example/jwks", "one'OR'1'='1", "*", "0"}) {
     const std::string header = R"({"alg":"ES256","kid":")" + std::string(kid) + "\"}";
     EXPECT_EQ(fault(sign_with_header(one_, header), set_), TokenFault::unknown_key) << kid;
   }
   EXPECT_EQ(fault_of_form(token_of(R"({"alg":"ES256","kid":")" + std::string(kMaxKeyId + 1, 'x') + "\"}")),
-            TokenFault::unknown_key);
+            TokenFault::bad_header);
 }
 
 TEST_F(JwsKeys, KeysInTheHeaderAreNoKeys) {

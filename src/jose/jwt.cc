@@ -97,6 +97,8 @@ TokenResult<void> validate(const Claims& claims, const Expectations& expected) {
   if (!meant) return refuse(TokenFault::wrong_audience);
   if (!expected.subject.empty() && claims.subject() != expected.subject) return refuse(TokenFault::wrong_subject);
 
+  // Whoever forgets to say what time it is would take everything that has not begun to be too old.
+  if (expected.now == WallTime{}) return refuse(TokenFault::expired);
   // RFC 7519 4.1.4: "on or after" exp it must not be accepted.
   if (!claims.expires() && expected.expiry == Expectations::Expiry::required) return refuse(TokenFault::no_expiry);
   if (claims.expires() && expected.now >= *claims.expires() + expected.leeway) return refuse(TokenFault::expired);

@@ -129,6 +129,9 @@ TEST(Jwt, WithoutExpectationsNothingIsGood) {
   none.audiences = {};
   EXPECT_EQ(judged(claims_text(), none), text(TokenFault::wrong_audience));
   EXPECT_EQ(judged(claims_text("", "[]"), none), text(TokenFault::wrong_audience));
+  Expectations timeless = expected();
+  timeless.now = {};
+  EXPECT_EQ(judged(claims_text(), timeless), text(TokenFault::expired));
 }
 
 TEST(Jwt, IsGoodFromNbfUntilExp) {

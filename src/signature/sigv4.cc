@@ -282,6 +282,9 @@ Result<SigV4Signature> sign_v4(const SigV4Request& request, std::string_view acc
   if (!key.fits(now)) return internal("SigV4: the key is of another day");
   if (!is_payload_hash(request.payload_hash)) return internal("SigV4: the payload hash is malformed");
   if (!fits_scope(access_key_id)) return internal("SigV4: the access key id is malformed");
+  // It becomes a field of the request, and it comes from a server's answer.
+  const bool plain = std::ranges::all_of(session_token, [](char c) { return c > ' ' && c < '\x7f'; });
+  if (!plain) return internal("SigV4: the session token is malformed");
 
   SigV4Signature out;
   out.amz_date = amz_date(now);
