@@ -595,6 +595,8 @@ TEST(SigV4, RefusesWhatNoSignatureCanBeMadeOf) {
   EXPECT_FALSE(sign_v4(request, "", "", key, kNow));
   EXPECT_FALSE(sign_v4(request, "AKID/x", "", key, kNow));
   EXPECT_FALSE(sign_v4(request, "AKID\r\nX: y", "", key, kNow));
+  EXPECT_TRUE(sign_v4(request, kKeyId, "IQoJb3JpZ2luX2VjEPT//////////wEaCXVz+/=", key, kNow));
+  EXPECT_FALSE(sign_v4(request, kKeyId, "token\r\nX: y", key, kNow));
   request.path = "*";
   const auto asterisk = sign_v4(request, kKeyId, "", key, kNow);
   ASSERT_FALSE(asterisk);
