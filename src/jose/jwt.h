@@ -51,11 +51,11 @@ struct Expectations {
   std::string_view issuer = {};                      // exactly this
   std::span<const std::string_view> audiences = {};  // at least one of them, exactly
   std::string_view subject = {};                     // exactly this; "": any
-  WallTime now = {};  // has to be set: without it every token has expired
-  Duration leeway = std::chrono::seconds(0);  // for clocks that differ, in both directions
-  std::optional<Duration> max_age = {};       // since iat, which is then required
-  std::optional<Duration> max_lifetime = {};  // from iat to exp; both are then required
-  std::string_view type = {};                 // typ, checked by verify_jwt() only; "": any
+  WallTime now = {};                                 // has to be set: without it every token has expired
+  Duration leeway = std::chrono::seconds(0);         // for clocks that differ, in both directions
+  std::optional<Duration> max_age = {};              // since iat, which is then required
+  std::optional<Duration> max_lifetime = {};         // from iat to exp; both are then required
+  std::string_view type = {};                        // typ, checked by verify_jwt() only; "": any
   enum class Expiry : std::uint8_t { required, optional } expiry = Expiry::required;
 };
 
