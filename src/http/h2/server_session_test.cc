@@ -384,8 +384,11 @@ TEST(ServerSession, DrainsWithoutAFailedRequest) {
   server.session->drain();
   EXPECT_EQ(server.say(""), "goaway 2147483647 0; ping");
   EXPECT_EQ(server.say(headers(3, request("GET", "/none"))), "headers 3 :status=204 end") << "not told yet";
-  EXPECT_EQ(server.say(frame(FrameType::ping, kAckFlag, 0, std::string("drain\0\0\0", 8))), "goaway 3 0");
-  EXPECT_EQ(server.say(headers(5, request("GET", "/none"))), "") << "the client knows to send it elsewhere";
+  EXPECT_EQ(server.say(frame(FrameType::ping, kAckFlag, 0, std::string("drain\0\0\0", 8))), "");
+  EXPECT_EQ(server.say(headers(5, request("GET", "/none"))), "headers 5 :status=204 end") << "the PING overtook it";
+  advance(server.loop, server.clock, 200ms);
+  EXPECT_EQ(server.say(""), "goaway 5 0");
+  EXPECT_EQ(server.say(headers(7, request("GET", "/none"))), "") << "the client knows to send it elsewhere";
   EXPECT_FALSE(server.ended);
   server.service.release();
   advance(server.loop, server.clock, 10ms);
