@@ -217,6 +217,10 @@ Exit test_origin(const OriginTestOptions& options, const Console& console) {
     static_cast<void>(console.error("postern: the `insecure` exception of this origin has expired: nothing is sent\n"));
     return Exit::configuration;
   }
+  if (clock.wall() >= origin->certificate_ends) {
+    static_cast<void>(console.error("postern: the client certificate for this origin has expired: nothing is sent\n"));
+    return Exit::configuration;
+  }
   const auto before = origin->state->endpoints();
   const std::vector<std::string> names = origins::unknown_names(origin->config, *before);
   const auto endpoints = origins::known_endpoints(origin->config, *before, origins::resolve_now(names, kResolveTime));

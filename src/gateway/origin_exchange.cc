@@ -366,7 +366,7 @@ Task<Result<void>> OriginExchange::relay_body() {
         http::ResponseHead trailing;
         http::Headers& trailers = trailing.headers;
         for (const http::Field& field : body.trailers()) trailers.append(field.name, field.value, field.id);
-        http::strip_response_trailers(trailing, reserved_);
+        http::strip_response_trailers(trailing, reserved_, route_.written_responses);
         guard_reflection(context_, *origin_.plan, exchange_.request_id, trailers);
         ended = true;
         Result<void> finished = co_await client_.finish(trailers);

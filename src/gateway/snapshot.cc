@@ -262,6 +262,7 @@ class Snapshot::Builder {
         if (const policies::Policy* const policy = policy_for(*use)) {
           plan.steps.push_back({policy, use, services_.metrics.policy(out_.series_, use->name)});
           for (const std::string_view header : policy->written_headers()) plan.written.add(header);
+          for (const std::string_view header : policy->written_response_headers()) plan.written_responses.add(header);
           plan.answers_preflights = plan.answers_preflights || use->name == "cors";
         }
       }

@@ -30,10 +30,11 @@ struct PolicyStep {
 
 struct RoutePlan {
   const config::RouteConfig* config = nullptr;
-  int origin = -1;                  // index into Snapshot::origins; -1: the route answers by itself
-  bool answers_preflights = false;  // has a cors policy: it does not matter whether OPTIONS is among the methods
-  std::vector<PolicyStep> steps;    // inbound in this order, outbound in reverse
-  http::ReservedNames written;      // header fields that these policies set or remove on requests
+  int origin = -1;                        // index into Snapshot::origins; -1: the route answers by itself
+  bool answers_preflights = false;        // has a cors policy: it does not matter whether OPTIONS is among the methods
+  std::vector<PolicyStep> steps;          // inbound in this order, outbound in reverse
+  http::ReservedNames written;            // header fields that these policies set or remove on requests
+  http::ReservedNames written_responses;  // and on responses
   observe::RouteMetrics metrics;
 };
 

@@ -190,10 +190,11 @@ void strip_request_trailers(Headers& trailers, const ReservedNames& reserved, co
   });
 }
 
-void strip_response_trailers(ResponseHead& trailing, const ReservedNames& reserved) {
+void strip_response_trailers(ResponseHead& trailing, const ReservedNames& reserved, const ReservedNames& written) {
   strip_response_hop_by_hop(trailing, reserved);
-  trailing.headers.remove_if(
-      [](const Field& field) { return is_forbidden_trailer(field.id) || field.id == HeaderName::x_request_id; });
+  trailing.headers.remove_if([&](const Field& field) {
+    return is_forbidden_trailer(field.id) || is_alias_of(field.name, "x-request-id") || written.contains(field.name);
+  });
 }
 
 }  // namespace postern::http

@@ -55,7 +55,8 @@ void strip_request_trailers(Headers& trailers, const ReservedNames& reserved, co
 // `upgrade` of a 101 stays.
 void strip_response_hop_by_hop(ResponseHead& response, const ReservedNames& reserved);
 // The same for the fields behind a body, for a client that merges them into the head: nothing that is not said in
-// heads, and nothing that belongs there only (is_forbidden_trailer(), and the request id, which the gateway gives).
-void strip_response_trailers(ResponseHead& trailing, const ReservedNames& reserved);
+// heads, and nothing that belongs there only (is_forbidden_trailer(), the request id, which the gateway gives, and the
+// names that policies of the route have `written` or removed).
+void strip_response_trailers(ResponseHead& trailing, const ReservedNames& reserved, const ReservedNames& written);
 
 }  // namespace postern::http

@@ -241,9 +241,21 @@ TEST(HopByHop, NothingBehindABodySaysWhatBelongsInAHead) {
     StripCounts counts;
     strip_request_trailers(request, reserved_names(), {}, {}, counts);
     EXPECT_EQ(h1::text_of(request), "[X-Sum|1][grpc-status|0]") << name;
-    strip_response_trailers(response, reserved_names());
+    strip_response_trailers(response, reserved_names(), {});
     EXPECT_EQ(h1::text_of(response.headers), "[X-Sum|1][grpc-status|0]") << name;
   }
+}
+
+// What a policy has removed or set in the head must not come back behind the body.
+TEST(HopByHop, TrailersOfAResponseRespectItsPolicies) {
+  ReservedNames written;
+  written.add("Server");
+  ResponseHead response;
+  for (const char* const name : {"Server", "sErVeR", "X-Sum", "X_Request_Id", "Servers"}) {
+    response.headers.append(name, "1");
+  }
+  strip_response_trailers(response, reserved_names(), written);
+  EXPECT_EQ(h1::text_of(response.headers), "[X-Sum|1][Servers|1]");
 }
 
 }  // namespace

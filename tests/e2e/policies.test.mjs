@@ -116,6 +116,18 @@ test('request_headers and response_headers', async (t) => {
       assert.ok(!response.has('server') || response.get('server') !== 'secretive/1');
     }
   });
+  await t.test('in trailers, too', async () => {
+    const { answer } = origin;
+    origin.answer = () => 'HTTP/1.1 200 OK\r\nTrailer: Server, X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nServer: secretive/1\r\nX-Everywhere: no\r\nX-Sum: abc\r\n\r\n';
+    try {
+      const trailers = async (target) => {
+        const { trailers: fields } = await send(target, { headers: ['TE: trailers', 'Connection: TE'] });
+        return ['server', 'x-everywhere', 'x-sum'].map((name) => fields?.get(name));
+      };
+      assert.deepEqual(await trailers('/set'), [undefined, undefined, 'abc']);
+      assert.deepEqual(await trailers('/without'), ['secretive/1', 'no', 'abc']);
+    } finally { origin.answer = answer; }
+  });
   await t.test('unless a route does without, and says why', async () => {
     const response = await send('/without');
     assert.ok(!response.has('x-everywhere'));
