@@ -16,9 +16,7 @@ namespace {
 
 // Between the announcement of the end and the end itself, if the client does not answer the PING that goes with it:
 // what it has sent before it knew is still served (RFC 9113 6.8).
-constexpr auto kDrainGrace = std::chrono::seconds(5);
-// And if it does: libraries answer a PING before what waits to be sent, and before the program has heard of the GOAWAY.
-constexpr auto kDrainSettle = std::chrono::milliseconds(200);
+constexpr auto kDrainGrace = std::chrono::seconds(1);
 constexpr std::size_t kKeyBytes = 16;  // RFC 6455 4.1
 
 // To everybody the same share of the connection: clients of today do not use the older priorities, and what the newer
@@ -52,9 +50,7 @@ class ServerSession::Impl final : public Session, ServerStream::Owner {
   // Its PING goes behind the announcement: what comes before the answer was sent by a client that did not know yet.
   void on_end_announced() override;
   void on_pong() override {
-    if (!draining_ || refusing_) return;
-    drain_until_ = std::min(drain_until_, loop().now() + kDrainSettle);
-    move_deadline();
+    if (draining_) end_draining();
   }
   void after_receive() override;
   void at_turn_end() override;

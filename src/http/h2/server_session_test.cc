@@ -384,11 +384,8 @@ TEST(ServerSession, DrainsWithoutAFailedRequest) {
   server.session->drain();
   EXPECT_EQ(server.say(""), "goaway 2147483647 0; ping");
   EXPECT_EQ(server.say(headers(3, request("GET", "/none"))), "headers 3 :status=204 end") << "not told yet";
-  EXPECT_EQ(server.say(frame(FrameType::ping, kAckFlag, 0, std::string("drain\0\0\0", 8))), "");
-  EXPECT_EQ(server.say(headers(5, request("GET", "/none"))), "headers 5 :status=204 end") << "the PING overtook it";
-  advance(server.loop, server.clock, 200ms);
-  EXPECT_EQ(server.say(""), "goaway 5 0");
-  EXPECT_EQ(server.say(headers(7, request("GET", "/none"))), "") << "the client knows to send it elsewhere";
+  EXPECT_EQ(server.say(frame(FrameType::ping, kAckFlag, 0, std::string("drain\0\0\0", 8))), "goaway 3 0");
+  EXPECT_EQ(server.say(headers(5, request("GET", "/none"))), "") << "the client knows to send it elsewhere";
   EXPECT_FALSE(server.ended);
   server.service.release();
   advance(server.loop, server.clock, 10ms);
@@ -403,7 +400,7 @@ TEST(ServerSession, DrainsAClientThatDoesNotAnswerPings) {
   server.greet();
   server.session->drain();
   EXPECT_EQ(server.say(""), "goaway 2147483647 0; ping");
-  advance(server.loop, server.clock, 4990ms);
+  advance(server.loop, server.clock, 990ms);
   EXPECT_EQ(server.say(""), "");
   advance(server.loop, server.clock, 20ms);
   EXPECT_EQ(server.say(""), "goaway 0 0");

@@ -8,6 +8,7 @@ import path from 'node:path';
 import tls from 'node:tls';
 import { Authority } from './certificates.mjs';
 import { freePort, onCleanup } from './cleanup.mjs';
+import { Http2Tap } from './http2_tap.mjs';
 import { root } from './gateway.mjs';
 import { Process, run } from './process.mjs';
 import { until, within } from './wait.mjs';
@@ -33,15 +34,16 @@ const maxSessionMemory = 1000;
 
 // ---- Node's http2 as a client -----------------------------------------------------------------------------------
 
-// A session to the gateway on `port`; secure: with TLS as api.test. Options are Node's.
-export async function connectHttp2(port, { secure = false, settings, ...options } = {}) {
+// A session to the gateway on `port`; secure: with TLS as api.test. tap: client.tap says what went out (http2_tap.mjs).
+// Options are Node's.
+export async function connectHttp2(port, { secure = false, tap = false, settings, ...options } = {}) {
   const authority = `${secure ? 'https' : 'http'}://api.test:${port}`;
-  const client = http2.connect(authority, {
-    settings, maxSessionMemory, ...options,
-    createConnection: () => (secure
-      ? tls.connect({ port, host: '127.0.0.1', servername: 'api.test', ca: testPki().ca, ALPNProtocols: ['h2'], ...options.tls })
-      : net.connect(port, '127.0.0.1')),
-  });
+  const socket = secure
+    ? tls.connect({ port, host: '127.0.0.1', servername: 'api.test', ca: testPki().ca, ALPNProtocols: ['h2'], ...options.tls })
+    : net.connect(port, '127.0.0.1');
+  await within('a connection', new Promise((resolve, reject) => socket.once(secure ? 'secureConnect' : 'connect', resolve).once('error', reject)));
+  const wire = tap ? new Http2Tap(socket) : socket;
+  const client = Object.assign(http2.connect(authority, { settings, maxSessionMemory, ...options, createConnection: () => wire }), { tap: tap ? wire : null });
   client.on('error', () => {});
   onCleanup(() => client.destroy());
   await within('an HTTP/2 session', new Promise((resolve, reject) => client.once('remoteSettings', resolve).once('error', reject)));
@@ -73,20 +75,21 @@ export async function ask(client, target, { method = 'GET', headers = {}, body, 
 
 // A load that counts: `connections` sessions with `streams` requests at a time each, until stop() is called. A session
 // that says GOAWAY gets no new request and is replaced (unless `replace` is false). `failures` lists every request that
-// was begun and not answered with 200.
+// was begun and not answered with 200; `unsent` counts those that never left the client.
 export class Http2Load {
   constructor(port, { connections = 2, streams = 16, secure = false, target = '/load', body, method = 'GET', replace = true, headers = {} } = {}) {
     Object.assign(this, { port, streams, secure, target, body, method, replace, headers });
     this.served = 0;
     this.failures = [];
     this.goaways = 0;
+    this.unsent = 0;
     this.stopped = false;
     this.lanes = Array.from({ length: connections }, () => this.lane());
   }
   note(what) { if (this.failures.length < 20) this.failures.push(what); }
   async lane() {
     while (!this.stopped) {
-      const client = await connectHttp2(this.port, { secure: this.secure }).catch((error) => { if (this.replace) this.note(`connect: ${error.message}`); return null; });
+      const client = await connectHttp2(this.port, { secure: this.secure, tap: true }).catch((error) => { if (this.replace) this.note(`connect: ${error.message}`); return null; });
       if (!client) return;
       let leaving = false;
       client.on('goaway', (error) => { leaving = true; this.goaways++; if (error !== 0) this.note(`GOAWAY ${error}`); });
@@ -95,11 +98,11 @@ export class Http2Load {
         while (!this.stopped && !leaving && !client.closed && !client.destroyed) {
           const answer = await ask(client, this.target, { method: this.method, body: this.body, headers: this.headers }).catch((error) => ({ status: error.message }));
           if (answer.status === 200) { this.served++; continue; }
-          // Node's engine refuses what it is asked to send after a GOAWAY, before the program hears of that: such a
-          // request was never on the wire.
-          if (answer.status === undefined && answer.reset === http2.constants.NGHTTP2_REFUSED_STREAM) {
+          // Node's engine refuses what it is asked to send after a GOAWAY, before the program hears of that.
+          if (answer.reset === http2.constants.NGHTTP2_REFUSED_STREAM && !client.tap.opened.has(answer.stream.id)) {
+            this.unsent++;
             await new Promise((resolve) => setTimeout(resolve, 1));
-            if (leaving || client.closed || client.destroyed) continue;
+            continue;
           }
           this.note(`status ${answer.status}, reset ${answer.reset}, ${answer.body ?? ''}`);
         }
