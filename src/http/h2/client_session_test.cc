@@ -526,6 +526,25 @@ TEST(ClientSession, WhoDoesNotTakeWhatIsWrittenIsNotSilent) {
   EXPECT_EQ(a.head, "");
 }
 
+// Requests without a body go out at the end of the turn; whoever is gone by then was never there.
+TEST(ClientSession, WhatIsGivenUpInItsFirstTurnIsNotSent) {
+  Client client;
+  client.greet();
+  Exchanging a("GET", "/a");
+  Exchanging b("GET", "/b");
+  client.begin_only(a);
+  client.begin_only(b);
+  a.tasks.cancel_all();
+  a.upstream.reset();
+  settle(client.loop);
+  EXPECT_EQ(client.say(""), "headers 3 :method=GET :scheme=http :authority=o.example :path=/b end");
+  EXPECT_EQ(client.session->streams(), 1u);
+  client.say(headers(3, response("204"), true));
+  EXPECT_TRUE(b.head.starts_with("204")) << b.head;
+  EXPECT_EQ(client.session->streams(), 0u);
+  EXPECT_TRUE(client.session->alive());
+}
+
 TEST(ClientSession, EndsBeforeItsIdentifiersDo) {
   Client client;
   client.limits.max_exchanges = 2;
