@@ -105,8 +105,14 @@ class TestGateway final : TaskSet::ErrorHandler {
   }
   std::shared_ptr<const Snapshot> build(std::shared_ptr<const config::Config> configuration) {
     config::Diagnostics diagnostics("postern.yaml");
-    const Snapshot::Services services{
-        {clock, nullptr, &rates_, {}}, *metrics_, *registry_, ~std::size_t{0}, 1, tickets, managed.get()};
+    const Snapshot::Services services{{clock, nullptr, &rates_, {}},
+                                      {clock, entropy_},
+                                      *metrics_,
+                                      *registry_,
+                                      ~std::size_t{0},
+                                      1,
+                                      tickets,
+                                      managed.get()};
     auto snapshot = Snapshot::build(std::move(configuration), services, snapshot_.get(), ++generation_, diagnostics);
     EXPECT_TRUE(snapshot) << diagnostics.to_text();
     return snapshot;
