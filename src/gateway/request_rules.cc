@@ -43,6 +43,14 @@ const RoutePlan* find_preflighted(const Snapshot& snapshot, const http::Exchange
   return plan.answers_preflights ? &plan : nullptr;
 }
 
+unsigned filter_fields(const origins::Origin& origin, http::Headers& fields) {
+  std::size_t removed = 0;
+  for (const identity::FieldFilter* const filter : origin.filters) {
+    removed += fields.remove_if([filter](const http::Field& field) { return filter->forbids(field.name); });
+  }
+  return static_cast<unsigned>(removed);
+}
+
 }  // namespace
 
 void begin_exchange(LoopContext& context, const http::Downstream& client, const ListenerPlan& listener,
@@ -160,6 +168,7 @@ void prepare_forwarding(LoopContext& context, const origins::Origin& origin, con
     const std::string_view own = exchange.request.headers.value(http::HeaderName::authorization);
     if (!own.empty()) exchange.request.headers.append("X-Forwarded-Authorization", exchange.arena.copy(own));
   }
+  counts.reserved += filter_fields(origin, exchange.request.headers);
   if (origin.replaces_authorization) {
     counts.reserved += static_cast<unsigned>(exchange.request.headers.remove_aliases_of("authorization"));
   }
@@ -175,6 +184,7 @@ void strip_trailers(LoopContext& context, const http::ReservedNames& reserved, c
                     const origins::Origin& origin, http::Headers& trailers) {
   http::StripCounts counts;
   http::strip_request_trailers(trailers, reserved, route.written, origin.config.allow_headers, counts);
+  counts.reserved += filter_fields(origin, trailers);
   count_strips(context, counts);
 }
 

@@ -84,7 +84,14 @@ class TestGateway final : TaskSet::ErrorHandler {
     if (yaml.find("listeners:") == std::string::npos) text += "listeners: [{address: \"192.0.2.1:80\"}]\n";
     text += yaml;
     config::Diagnostics diagnostics("postern.yaml");
-    const config::LoadInput input{"postern.yaml", text, schema, {environment, files}, ManualClock().wall(), {}, {}};
+    const config::LoadInput input{.file = "postern.yaml",
+                                  .text = text,
+                                  .schema = schema,
+                                  .secrets = {environment, files},
+                                  .now = ManualClock().wall(),
+                                  .paths = {},
+                                  .authenticating_policies = {},
+                                  .identity_methods = identity::traits()};
     auto loaded = config::load(input, diagnostics);
     EXPECT_TRUE(loaded) << diagnostics.to_text() << text;
     return loaded;
