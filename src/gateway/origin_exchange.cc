@@ -244,6 +244,8 @@ Task<Result<void>> OriginExchange::send_head() {
 
   const std::string_view scheme = origin.config.tls ? "https" : "http";
 
+  // RFC 8441 4.
+  const bool tunnelled = exchange_.websocket && lease_->version() == http::Version::http_2;
   http::Headers added;
   identity::Attempt facts{.request = request,
                           .scheme = scheme,
@@ -255,7 +257,8 @@ Task<Result<void>> OriginExchange::send_head() {
                           .added = added,
                           .arena = exchange_.arena,
                           .sensitive = sensitive_,
-                          .body = kept_body_.view()};
+                          .body = kept_body_.view(),
+                          .method = tunnelled ? "CONNECT" : std::string_view()};
   for (const auto& method : origin.identity) {
     Result<void> applied = co_await method->apply(facts);
     if (!applied) co_return applied;

@@ -42,6 +42,8 @@ struct Attempt {
   // All of it if IdentityMethod::whole_body() asks for it; else what is said here means nothing. Empty for a request
   // without a body. Trailers are not part of it.
   std::string_view body = {};
+  // As it will be sent, where that is not request.method_text; else "".
+  std::string_view method = {};
   // Not nullptr: somebody wants to see what is signed (`postern origin test`).
   std::vector<Explanation>* explanations = nullptr;
 };
