@@ -164,11 +164,8 @@ void prepare_forwarding(LoopContext& context, const origins::Origin& origin, con
                         const ListenerPlan& listener, http::Exchange& exchange) {
   http::StripCounts counts;
   http::strip_overrides(exchange.request.headers, origin.config.allow_headers, counts);
-  if (origin.config.forward_authorization) {
-    const std::string_view own = exchange.request.headers.value(http::HeaderName::authorization);
-    if (!own.empty()) exchange.request.headers.append("X-Forwarded-Authorization", exchange.arena.copy(own));
-  }
   counts.reserved += filter_fields(origin, exchange.request.headers);
+  const std::string_view own = exchange.request.headers.value(http::HeaderName::authorization);
   if (origin.replaces_authorization) {
     counts.reserved += static_cast<unsigned>(exchange.request.headers.remove_aliases_of("authorization"));
   }
@@ -176,6 +173,10 @@ void prepare_forwarding(LoopContext& context, const origins::Origin& origin, con
                                     listener.address.port, exchange.secure ? "https" : "http"};
   counts.forwarding += http::rebuild_forwarding(exchange.request, facts, listener.trusted_proxies, exchange.arena);
   count_strips(context, counts);
+  // After all X-Forwarded-* of the client are gone.
+  if (origin.config.forward_authorization && !own.empty()) {
+    exchange.request.headers.append("X-Forwarded-Authorization", exchange.arena.copy(own));
+  }
   exchange.request.headers.remove_aliases_of("x-request-id");
   exchange.request.headers.append(http::HeaderName::x_request_id, exchange.request_id);
 }

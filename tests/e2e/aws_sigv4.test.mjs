@@ -75,14 +75,16 @@ function judge(service, { token, unsigned = false } = {}) {
     if ((it.headers['x-amz-security-token'] ?? undefined) !== token) throw new Error('another token');
 
     const headers = Object.fromEntries(signed.map((name) => [name, name === 'host' ? it.authority : it.headers[name]]));
-    const [path_, query = ''] = it.target.split(/\?(.*)/s);
+    const [sent, query = ''] = it.target.split(/\?(.*)/s);
+    // S3 compares object keys: whatever could be written plainly or encoded is one key, in one spelling.
+    const path_ = service === 's3' ? sent.split('/').map((each) => encodeURIComponent(decodeURIComponent(each)).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`)).join('/') : sent;
     const again = await signer.sign({ method: it.method, protocol: 'https:', hostname: it.authority, path: path_, query: parsedQuery(query), headers, body: it.body }, { signingDate: when });
     const theirs = /Signature=(\w+)$/.exec(again.headers.authorization)[1];
     if (theirs !== signature) throw new Error(`smithy: ${signature} is not ${theirs}, ${again.headers.authorization}`);
     // botocore takes queries as they are, so only those that are canonical already can be compared.
     const canonical = query.split('&').every((each) => /^[\w.~%-]+=[\w.~%-]*$/.test(each) && each === each.split('=').map((part) => encodeURIComponent(decodeURIComponent(part))).join('='));
     if (query !== '' && !canonical) return;
-    const other = await botocoreSignature({ method: it.method, url: `https://${it.authority}${it.target}`, headers: Object.entries(headers), body: it.body.toString('base64'), region, service, key: credentials.accessKeyId, secret: credentials.secretAccessKey, s3: service === 's3' });
+    const other = await botocoreSignature({ method: it.method, url: `https://${it.authority}${path_}${it.target.slice(sent.length)}`, headers: Object.entries(headers), body: it.body.toString('base64'), region, service, key: credentials.accessKeyId, secret: credentials.secretAccessKey, s3: service === 's3' });
     compared++;
     if (other !== signature) throw new Error(`botocore: ${signature} is not ${other}`);
   };

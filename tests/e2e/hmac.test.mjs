@@ -10,7 +10,7 @@ import { ask, connectHttp2, peer } from './lib/peers.mjs';
 import { resend, startVerifyingOrigin } from './lib/signature_origins.mjs';
 import { exchange, request } from './lib/wire.mjs';
 
-const { Stripe } = peer('stripe');
+const Stripe = peer('stripe');
 const { Webhook } = peer('standardwebhooks');
 const stripe = new Stripe('sk_test_not_used');
 
