@@ -52,11 +52,15 @@ struct SignedToken {
   WallTime expires{};
 };
 
-// One published document: where, and what.
+// One published document: where, and what. Discovery is at /.well-known/openid-configuration below the issuer's path,
+// the key set at /.well-known/jwks.json.
 struct Document {
   std::string path;  // below the issuer's host: "/tenant/.well-known/openid-configuration"
   std::string body;  // JSON
 };
+
+// The paths of the documents, below the issuer's host, whatever its keys are.
+[[nodiscard]] std::vector<std::string> document_paths(const IssuerOptions& options);
 
 class Issuer {
  public:
