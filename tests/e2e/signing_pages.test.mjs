@@ -14,7 +14,8 @@ const expected = {
     'full=1"\ncurl': /^signature: hello, gateway: GET \/orders\/7\?full=1\nsignature: hello, gateway: POST \/orders\/7\nsignature: not from the gateway\nsignature: hello, gateway: GET \/orders\/7\n$/,
     'postern origin test': /signature base \(RFC 9421 2\.5\)\n {4}\| "@method": GET\n {4}\| "@authority": 127\.0\.0\.1:8301\n {4}\| "@path": \/orders\/7\n {4}\| "@query": \?full=1\n {4}\| "content-digest": sha-256=:47DEQpj8HBSa\+\/TImW\+5JCeuQeRkm5NMpJWZG3hSuFU=:\n {4}\| "@signature-params": \("@method" "@authority" "@path" "@query" "content-digest"\);created=[^]*answer {4}200/,
     'head -c 300000': /"code":"PST-R413"/,
-    'mv next.pem': /^signature: hello, gateway/,
+    'mv next.pem': /^signature: hello, gateway: GET \/orders\/7$/m,
+    'orders/8': /^signature: hello, gateway: GET \/orders\/8$/m,
   },
   hmac: {
     '"paid": 7': /^hmac: hello, gateway: POST \/hooks\/orders\nhmac: not from the gateway\nhmac: hello, gateway: POST \/hooks\/orders\n$/,
