@@ -1,28 +1,24 @@
 // postern federate: recipes that pin audience and subject, and a check that reads what is published as a cloud does: by
 // name, over TLS with public authorities, without following redirects.
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
-import path from 'node:path';
 import { before, test } from 'node:test';
 import { Authority } from './lib/certificates.mjs';
 import { Gateway } from './lib/gateway.mjs';
-import { freePort, temporaryDirectory } from './lib/cleanup.mjs';
+import { freePort } from './lib/cleanup.mjs';
 
 let gateway;
 let port;
 let bundle;
 const algorithms = ['RS256', 'ES256'];
 before(async () => {
-  const directory = temporaryDirectory();
   const authority = Authority.root('Public authority');
-  const leaf = authority.issue({ name: 'localhost', dns: ['localhost'] });
-  const file = (name, content) => { writeFileSync(path.join(directory, name), content, { mode: 0o600 }); return path.join(directory, name); };
-  bundle = file('bundle.pem', authority.pem);
+  const leaf = authority.issue({ dns: ['localhost'] });
+  bundle = authority.leaf;
   port = await freePort();
   gateway = await Gateway.start((self) => {
     self.port = port;
     return {
-      listeners: [{ address: `127.0.0.1:${port}`, tls: { certificate: file('leaf.pem', leaf.chain ?? leaf.pem), key: file('leaf.key', leaf.key) } }],
+      listeners: [{ address: `127.0.0.1:${port}`, tls: leaf.files }],
       issuer: { url: `https://localhost:${port}/postern`, algorithms },
       routes: [{ match: { path: '/' }, respond: { status: 204 }, public: true }],
     };
