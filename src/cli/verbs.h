@@ -125,10 +125,11 @@ struct FederateOptions {
 struct DemoOptions {
   int port = 0;  // of the gateway; 0: 8080, or the next one that is free
   bool once = false;
-  Format format = Format::text;              // json only together with `once`
-  std::vector<std::string> backends;         // "nginx=http://127.0.0.1:9101", "mtls=https://127.0.0.1:9102"
-  std::vector<std::string> backend_secrets;  // files, one per http:// backend in the same order
-  std::string state_directory;               // with the authorities that https:// backends know; empty: made anew
+  Format format = Format::text;                 // json only together with `once`
+  std::vector<std::string> backends;            // "nginx=http://127.0.0.1:9101", "mtls=https://127.0.0.1:9102"
+  std::vector<std::string> backend_secrets;     // files, one per http:// backend in the same order
+  std::vector<std::string> backend_identities;  // "signed=FILE": what stands under `identity` of that http:// backend
+  std::string state_directory;                  // with the authorities that https:// backends know; empty: made anew
 };
 [[nodiscard]] Exit demo(const DemoOptions& options, const Console& console);
 

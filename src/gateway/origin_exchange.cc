@@ -119,6 +119,7 @@ Task<Result<void>> OriginExchange::take_whole_body(std::uint64_t limit) {
     co_await collected_.wait();
     collecting_ = false;
     uploads_.cancel_all();
+    interrupter_.unlink();  // it would end the wait of whoever answers the client now
   }
   if (stop_error_) co_return ended_by(Error(Code::cancelled, Side::gateway));
   if (request.framing == http::Framing::chunked && request_trailers_.empty()) {
@@ -257,7 +258,7 @@ Task<Result<void>> OriginExchange::send_head() {
                           .added = added,
                           .arena = exchange_.arena,
                           .sensitive = sensitive_,
-                          .body = kept_body_.view(),
+                          .body = origin.whole_body ? kept_body_.view() : std::string_view(),
                           .method = tunnelled ? "CONNECT" : std::string_view()};
   for (const auto& method : origin.identity) {
     Result<void> applied = co_await method->apply(facts);
