@@ -164,8 +164,8 @@ void prepare_forwarding(LoopContext& context, const origins::Origin& origin, con
                         const ListenerPlan& listener, http::Exchange& exchange) {
   http::StripCounts counts;
   http::strip_overrides(exchange.request.headers, origin.config.allow_headers, counts);
-  counts.reserved += filter_fields(origin, exchange.request.headers);
   const std::string_view own = exchange.request.headers.value(http::HeaderName::authorization);
+  counts.reserved += filter_fields(origin, exchange.request.headers);
   if (origin.replaces_authorization) {
     counts.reserved += static_cast<unsigned>(exchange.request.headers.remove_aliases_of("authorization"));
   }

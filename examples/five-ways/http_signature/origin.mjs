@@ -2,8 +2,8 @@
 // http-message-signatures, and adds what a library cannot know: what must be covered, that the digest is the body's, and
 // that a nonce comes once.
 //
-//   ORIGIN_KEY=gateway.pub.pem ORIGIN_KEYID=gateway-2026 PORT=8080 node origin.mjs
-import { createHash } from 'node:crypto';
+//   ORIGIN_KEYS=gateway.pub.pem PORT=8080 node origin.mjs
+import { createHash, createPublicKey } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createVerifier, httpbis } from 'http-message-signatures';
@@ -11,21 +11,24 @@ import { createVerifier, httpbis } from 'http-message-signatures';
 const covered = ['@method', '@authority', '@path', '@query', 'content-digest'];
 const tolerance = 5;         // seconds by which the two clocks may differ
 const maxAge = 60;           // as `expires` of the gateway
-const limit = 16 * 2 ** 20;  // of a body, whatever the gateway says
+const limit = 16 * 2 ** 20;  // of a body
 
-// keyid: key. Two of them while one is being replaced.
-const keys = new Map();
-for (const [n, keyid] of process.env.ORIGIN_KEYID.split(',').entries()) {
-  const pem = readFileSync(process.env.ORIGIN_KEY.split(',')[n]);
-  keys.set(keyid, { id: keyid, algs: ['ed25519'], verify: createVerifier(pem, 'ed25519') });
-}
+// Public keys by their thumbprint (RFC 7638), which the gateway sends as keyid; two while one is being replaced. What a
+// key is for is said by the key, never by a request.
+const keys = new Map(process.env.ORIGIN_KEYS.split(',').map((file) => {
+  const key = createPublicKey(readFileSync(file));
+  const { crv, e, kty, n, x, y } = key.export({ format: 'jwk' });
+  const algorithm = { Ed25519: 'ed25519', 'P-256': 'ecdsa-p256-sha256', 'P-384': 'ecdsa-p384-sha384' }[crv] ?? 'rsa-pss-sha512';
+  const keyid = createHash('sha256').update(JSON.stringify({ crv, e, kty, n, x, y })).digest('base64url');
+  return [keyid, { id: keyid, algs: [algorithm], verify: createVerifier(key, algorithm) }];
+}));
 const nonces = new Map();  // nonce: until when it is remembered, oldest first
 
 async function verify(request, body) {
   for (const name of ['signature', 'signature-input', 'content-digest']) {
     if ((request.headersDistinct[name] ?? []).length !== 1) throw new Error(`${name} is missing or there twice`);
   }
-  let parameters;
+  let parameters = {};
   const [path, query] = /^([^?]*)(\?.*)?$/s.exec(request.url).slice(1);
   const valid = await httpbis.verifyMessage({
     keyLookup: async (given) => { parameters = given; return keys.get(given.keyid) ?? null; },
@@ -33,7 +36,7 @@ async function verify(request, body) {
     requiredParams: ['created', 'expires', 'keyid', 'nonce', 'tag'],
     maxAge,
     tolerance,
-    // As it came, and not as a URL library would write it.
+    // As it came, and not as a library for URLs would write it.
     componentParser: (name) => ({ '@path': [path], '@query': [query ?? '?'], '@authority': [request.headers.host.toLowerCase()] })[name] ?? null,
   }, { method: request.method, url: `http://${request.headers.host}${request.url}`, headers: request.headers });
   if (!valid) throw new Error('not signed by the gateway');
@@ -60,7 +63,7 @@ createServer(async (request, response) => {
     await verify(request, Buffer.concat(chunks));
   } catch (error) {
     console.error(`refused: ${error.message}`);
-    response.writeHead(401).end('not from the gateway\n');
+    response.writeHead(401).end('signature: not from the gateway\n');
     return;
   }
   // From here on the request is the gateway's.

@@ -15,12 +15,6 @@ using config::Problem;
 constexpr std::string_view kDate = "X-Amz-Date";
 constexpr std::string_view kToken = "X-Amz-Security-Token";
 constexpr std::string_view kHash = "X-Amz-Content-Sha256";
-constexpr std::string_view kPrefix = "x-amz-";
-
-// In whatever spelling a service might fold it: x_amz_acl.
-bool is_aws_field(std::string_view name) noexcept {
-  return name.size() >= kPrefix.size() && http::is_alias_of(name.substr(0, kPrefix.size()), kPrefix);
-}
 
 }  // namespace
 
@@ -32,10 +26,7 @@ std::vector<std::string_view> AwsSigV4::secrets() const {
   return out;
 }
 
-bool AwsSigV4::forbids(std::string_view name) const noexcept {
-  return is_aws_field(name) &&
-         std::ranges::none_of(settings_.pass, [name](const std::string& passed) { return iequals(passed, name); });
-}
+bool AwsSigV4::forbids(std::string_view name) const noexcept { return signature::is_taken_off(name, settings_.pass); }
 
 Result<std::shared_ptr<const signature::SigV4Key>> AwsSigV4::key_for(WallTime now) const {
   std::shared_ptr<const signature::SigV4Key> known = key_.load(std::memory_order_acquire);
@@ -62,8 +53,7 @@ Result<void> AwsSigV4::sign(Attempt& attempt) const {
                                         .host = attempt.host,
                                         .fields = &attempt.request.headers,
                                         .payload_hash = hash,
-                                        .also_signed = {},
-                                        .path_rule = signature::path_rule_of(settings_.service),
+                                        .also_signed = settings_.pass,
                                         .hash_header = signature::HashHeader::always};
   Result<signature::SigV4Signature> made =
       signature::sign_v4(request, settings_.access_key_id, settings_.session_token, **key, attempt.now);
