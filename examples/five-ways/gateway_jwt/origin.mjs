@@ -8,7 +8,8 @@ import { createRemoteJWKSet, jwtVerify } from 'jose';
 
 const { ISSUER, AUDIENCE, SUBJECT, PORT, BOUND } = process.env;
 const limit = 16 * 2 ** 20;  // of a body
-const keys = createRemoteJWKSet(new URL(`${ISSUER}/.well-known/jwks.json`));
+// Looks again when a token names a key that it does not know, but not more often than every five seconds.
+const keys = createRemoteJWKSet(new URL(`${ISSUER}/.well-known/jwks.json`), { cooldownDuration: 5_000 });
 const expected = {
   issuer: ISSUER,
   audience: AUDIENCE,
