@@ -4,6 +4,7 @@
 #include <map>
 
 #include "gateway/tls_plans.h"
+#include "identity/gateway_jwt/bound_jwt.h"
 
 namespace postern::gateway {
 namespace {
@@ -70,6 +71,7 @@ class Snapshot::Builder {
     name_scopes();
     build_listeners();
     build_origins();
+    identity::check_bound_keys(*out_.config, diagnostics_);
     build_routes();
     check_used_headers();
   }
@@ -170,6 +172,10 @@ class Snapshot::Builder {
       for (const auto& method : plan.origin->identity) {
         for (const std::string_view secret : method->secrets()) plan.origin->secrets.push_back(secret);
         for (const std::string_view header : method->headers()) reserve(*plan.origin, header);
+        if (const auto limit = method->whole_body()) {
+          plan.origin->whole_body = std::min(*limit, plan.origin->whole_body.value_or(*limit));
+        }
+        if (const auto* const filter = method->filter()) plan.origin->filters.push_back(filter);
       }
       if (backend.forward_authorization) out_.reserved.add("x-forwarded-authorization");
       plan.metrics = services_.metrics.origin(out_.series_, backend.name, backend.endpoints.size());
@@ -329,6 +335,7 @@ std::shared_ptr<const Snapshot> Snapshot::build(std::shared_ptr<const config::Co
   auto snapshot = std::make_shared<Snapshot>();
   snapshot->generation = number;
   snapshot->config = std::move(loaded);
+  snapshot->mint = services.identity.mint;
   snapshot->keys = services.policies.keys;
   snapshot->loop_buffer_memory = services.loop_buffer_memory;
   snapshot->series_ = observe::SeriesSet(services.registry);

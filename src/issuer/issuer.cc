@@ -152,4 +152,17 @@ std::vector<Document> Issuer::documents(WallTime now) const {
 
 std::optional<WallTime> Issuer::next_change(WallTime now) const { return ring_.next_change(now, options_.rotation); }
 
+std::vector<std::string> document_paths(const IssuerOptions& options) {
+  std::vector<std::string> out;
+  const auto add = [&](const std::string& base) {
+    out.push_back(base + std::string(kDiscovery));
+    out.push_back(base + std::string(kKeySet));
+  };
+  const std::string path(path_of(options.url));
+  const auto is_eddsa = [](jose::Algorithm algorithm) { return algorithm == jose::Algorithm::EdDSA; };
+  if (!std::ranges::all_of(options.algorithms, is_eddsa)) add(path);
+  if (std::ranges::any_of(options.algorithms, is_eddsa)) add(path + std::string(kEdDsaPath));
+  return out;
+}
+
 }  // namespace postern::issuer

@@ -28,6 +28,7 @@ struct IssuerOptions {
   Duration lifetime = std::chrono::minutes(5);    // of a token, 1 to 60 minutes
   Duration back_date = std::chrono::seconds(30);  // of iat and nbf: for verifiers whose clock is behind
   RotationTimes rotation = {};
+  bool operator==(const IssuerOptions&) const = default;
 };
 
 // A key of the issuer with its place in the rotation.
@@ -52,11 +53,15 @@ struct SignedToken {
   WallTime expires{};
 };
 
-// One published document: where, and what.
+// One published document: where, and what. Discovery is at /.well-known/openid-configuration below the issuer's path,
+// the key set at /.well-known/jwks.json.
 struct Document {
   std::string path;  // below the issuer's host: "/tenant/.well-known/openid-configuration"
   std::string body;  // JSON
 };
+
+// The paths of the documents, below the issuer's host, whatever its keys are.
+[[nodiscard]] std::vector<std::string> document_paths(const IssuerOptions& options);
 
 class Issuer {
  public:
