@@ -13,10 +13,11 @@
 namespace postern::cli {
 namespace {
 
-constexpr std::array<std::string_view, 12> kVerbs = {"ca",     "check",  "demo", "explain", "federate", "keys",
-                                                     "origin", "reload", "run",  "schema",  "status",   "version"};
+constexpr std::array<std::string_view, 13> kVerbs = {"ca",     "check",  "demo",   "explain", "federate",
+                                                     "issuer", "keys",   "origin", "reload",  "run",
+                                                     "schema", "status", "version"};
 // Part of the product, not of this version: said so, instead of "unknown".
-constexpr std::array<std::string_view, 6> kPlanned = {"init", "issuer", "prove", "rotate", "tunnel", "verify"};
+constexpr std::array<std::string_view, 5> kPlanned = {"init", "prove", "rotate", "tunnel", "verify"};
 
 constexpr const char* kFooter =
     "Exit codes: 0 ok, 1 runtime, 2 usage, 3 configuration, 4 proof failed, 5 unreachable.\n"
@@ -33,6 +34,7 @@ class CommandLine {
     add_explain();
     add_keys();
     add_ca();
+    add_issuer();
     add_admin("reload", "Check the file again and put it into force in place; prints what changed", reload);
     add_admin("status", "What a running gateway is doing", status);
     add_origin();
@@ -181,6 +183,40 @@ class CommandLine {
     add_json(verb, options.format);
   }
 
+  void add_issuer() {
+    CLI::App& issuer =
+        *app_.add_subcommand("issuer", "The keys that sign the gateway's own tokens: status, rotate, remove, export");
+    issuer.require_subcommand(1);
+    CLI::App& show = *issuer.add_subcommand("status", "Every key: what for, since when and until when it signs");
+    add_issuer_options(show, issuer_status_);
+    show.callback([this] { chosen_ = [this] { return issuer_status(issuer_status_, console_); }; });
+
+    CLI::App& rotate = *issuer.add_subcommand(
+        "rotate", "Make and publish a successor, which signs when verifiers have had time to see it");
+    add_issuer_options(rotate, issuer_rotate_);
+    rotate.add_option("--algorithm", issuer_rotate_.algorithm, "Of this algorithm only (default: of each)");
+    rotate.add_flag("--now", issuer_rotate_.now, "It signs at once: for a key that may be stolen");
+    rotate.callback([this] { chosen_ = [this] { return issuer_rotate(issuer_rotate_, console_); }; });
+
+    CLI::App& remove =
+        *issuer.add_subcommand("remove", "Take away a key that does not sign, and all that it has signed");
+    add_issuer_options(remove, issuer_remove_);
+    remove.add_option("kid", issuer_remove_.kid, "As `issuer status` shows it; behind -- if it begins with -")
+        ->required();
+    remove.callback([this] { chosen_ = [this] { return issuer_remove(issuer_remove_, console_); }; });
+
+    CLI::App& out = *issuer.add_subcommand(
+        "export", "Write the discovery documents and key sets as files, for a bucket or another web server");
+    add_issuer_options(out, issuer_export_);
+    out.add_option("out", issuer_export_.out, "Stands for the issuer's host; made if it is not there")->required();
+    out.callback([this] { chosen_ = [this] { return issuer_export(issuer_export_, console_); }; });
+  }
+  static void add_issuer_options(CLI::App& verb, IssuerOptions& options) {
+    add_config(verb, options.config);
+    verb.add_option("--directory", options.directory, "Where the keys are, if not where the configuration says");
+    add_json(verb, options.format);
+  }
+
   void add_admin(const char* name, const char* description, Exit (*act)(const AdminOptions&, const Console&)) {
     CLI::App& verb = *app_.add_subcommand(name, description);
     add_config(verb, admin_.config);
@@ -271,6 +307,10 @@ class CommandLine {
   CaExportOptions ca_export_;
   CaIssueOptions ca_issue_;
   CaSignOptions ca_sign_;
+  IssuerOptions issuer_status_;
+  IssuerRotateOptions issuer_rotate_;
+  IssuerRemoveOptions issuer_remove_;
+  IssuerExportOptions issuer_export_;
   DemoOptions demo_;
   OriginTestOptions origin_test_;
   Format version_format_ = Format::text;

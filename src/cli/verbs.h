@@ -119,6 +119,28 @@ struct FederateOptions {
 };
 [[nodiscard]] Exit federate(const FederateOptions& options, const Console& console);
 
+// issuer: the keys of the gateway's issuer (issuer/key_directory.h). They work on the directory itself; no gateway has
+// to be running.
+struct IssuerOptions {
+  std::string config = kDefaultConfig;
+  std::string directory;  // empty: as the configuration says
+  Format format = Format::text;
+};
+struct IssuerRotateOptions : IssuerOptions {
+  std::string algorithm;  // empty: all of them
+  bool now = false;       // sign at once, without waiting until verifiers know the key
+};
+struct IssuerRemoveOptions : IssuerOptions {
+  std::string kid;
+};
+struct IssuerExportOptions : IssuerOptions {
+  std::string out;  // directory; the documents lie below it as below the issuer's host
+};
+[[nodiscard]] Exit issuer_status(const IssuerOptions& options, const Console& console);
+[[nodiscard]] Exit issuer_rotate(const IssuerRotateOptions& options, const Console& console);
+[[nodiscard]] Exit issuer_remove(const IssuerRemoveOptions& options, const Console& console);
+[[nodiscard]] Exit issuer_export(const IssuerExportOptions& options, const Console& console);
+
 [[nodiscard]] Exit schema(const Console& console);  // JSON in any format
 [[nodiscard]] Exit version(Format format, const Console& console);
 
