@@ -221,7 +221,19 @@ void identity_shared_secret(benchmark::State& state) {
   http::RequestHead request;
   Arena arena;
   http::Headers added;
-  identity::Attempt attempt{request, "orders.internal", "/orders/7", SystemClock().wall(), added, arena};
+  ManualClock clock;
+  Loop loop(clock);
+  std::vector<std::string_view> sensitive;
+  identity::Attempt attempt{.request = request,
+                            .scheme = "https",
+                            .host = "orders.internal",
+                            .path_and_query = "/orders/7",
+                            .now = SystemClock().wall(),
+                            .loop = loop,
+                            .deadline = loop.now(),
+                            .added = added,
+                            .arena = arena,
+                            .sensitive = sensitive};
   for (auto _ : state) {
     auto task = method.apply(attempt);
     auto awaiter = std::move(task).operator co_await();

@@ -46,15 +46,26 @@ Task<Result<int>> ask(Loop& loop, const origins::Origin& origin, const std::stri
   Arena arena;
   const std::string_view host =
       origin.config.host_mode == config::HostMode::name ? origin.config.host_name : std::string_view(authority);
-  identity::Attempt attempt{request, host, path, loop.wall(), added, arena};
+  const std::string_view scheme = origin.config.tls ? "https" : "http";
+  const MonoTime deadline = loop.now() + origin.config.timeouts.first_byte;
+  std::vector<std::string_view> sensitive;
+  identity::Attempt attempt{.request = request,
+                            .scheme = scheme,
+                            .host = host,
+                            .path_and_query = path,
+                            .now = loop.wall(),
+                            .loop = loop,
+                            .deadline = deadline,
+                            .added = added,
+                            .arena = arena,
+                            .sensitive = sensitive};
   for (const auto& method : origin.identity) {
     Result<void> applied = co_await method->apply(attempt);
     if (!applied) co_return std::unexpected(std::move(applied.error()));
   }
-  upstream.start({request, origin.config.tls ? "https" : "http", host, path, added});
+  upstream.start({request, scheme, host, path, added});
   Result<void> sent = co_await upstream.flush();
   if (!sent) co_return std::unexpected(std::move(sent.error()));
-  const MonoTime deadline = loop.now() + origin.config.timeouts.first_byte;
   http::ResponseHead response;
   do {
     Result<void> received = co_await upstream.receive_head(http::Method::get, response, deadline);

@@ -304,12 +304,59 @@ void Builder::read_identity(const Node& node, OriginConfig& origin) {
   const Entry& entry = node.entries()[0];
   if (entry.key == "shared_secret" && entry.value.is(Kind::mapping)) read_shared_secret(entry.value, origin);
   if (entry.key == "mtls" && entry.value.is(Kind::mapping)) read_mtls(entry, origin);
+  const auto traits = std::ranges::find(input_.identity_methods, entry.key, &IdentityTraits::name);
+  if (traits != input_.identity_methods.end() && entry.value.is(Kind::mapping)) read_method(*traits, entry, origin);
+}
+
+void Builder::read_method(const IdentityTraits& traits, const Entry& entry, OriginConfig& origin) {
+  const Node& node = entry.value;
+  MethodConfig config;
+  config.options = &node;
+  config.assurance = traits.assurance;
+  config.where = fmt::format("origins.{}.identity[{}].{}", origin.name, origin.identity.size(), traits.name);
+  if (!traits.default_header.empty()) {
+    const Node* const header = string_at(&node, "header");
+    config.headers.push_back(header ? std::string(header->text()) : traits.default_header);
+    check_identity_header(header ? *header : node, config.headers.back(), origin);
+  }
+  for (const std::string& name : traits.headers) {
+    check_identity_header(node, name, origin);
+    config.headers.push_back(name);
+  }
+  read_client_authorization(node, config, origin);
+  read_secrets(node, "", traits, config);
+  origin.identity.push_back({traits.name, std::move(config), entry.key_position});
+}
+
+// `client_authorization: forward`: what the client said for itself goes on under another name.
+void Builder::read_client_authorization(const Node& node, const MethodConfig& config, OriginConfig& origin) {
+  const Node* const wish = string_at(&node, "client_authorization");
+  if (!wish) return;
+  const bool sets_it = std::ranges::any_of(
+      config.headers, [](const std::string& name) { return fold_header_name(name) == "authorization"; });
+  if (!sets_it) {
+    diagnostics_.error(Problem::ambiguous, *wish,
+                       "this identity does not need the Authorization field, so the client's own stays where it is",
+                       "remove `client_authorization`");
+    return;
+  }
+  origin.forward_authorization = wish->text() == "forward";
+}
+
+void Builder::read_secrets(const Node& node, std::string_view key, const IdentityTraits& traits, MethodConfig& config) {
+  for (const Node& item : node.items()) read_secrets(item, key, traits, config);
+  for (const Entry& entry : node.entries()) read_secrets(entry.value, entry.key, traits, config);
+  if (!node.is(Kind::string) || !contains_reference(node.text())) return;
+  const bool document = std::ranges::find(traits.documents, key) != traits.documents.end();
+  auto secret = document ? resolve_document(node, input_.secrets, diagnostics_)
+                         : resolve_secret(node, input_.secrets, diagnostics_);
+  if (secret) config.secrets.emplace(&node, std::move(*secret));
 }
 
 void Builder::read_shared_secret(const Node& node, OriginConfig& origin) {
   SharedSecretConfig config;
   if (const Node* const header = string_at(&node, "header")) {
-    check_identity_header(*header, origin);
+    check_identity_header(*header, header->text(), origin);
     config.header = header->text();
   }
   if (const Node* const prefix = string_at(&node, "prefix"); prefix && prefix->text() == "bearer") {
@@ -337,7 +384,7 @@ void Builder::read_shared_secret(const Node& node, OriginConfig& origin) {
   origin.identity.push_back({"shared_secret", std::move(config), node.position()});
 }
 
-void Builder::check_identity_header(const Node& node, const OriginConfig& origin) {
+void Builder::check_identity_header(const Node& node, std::string_view name, const OriginConfig& origin) {
   // Fields that belong to one connection, frame the message, have a meaning of their own for origins, or are rebuilt by
   // the gateway itself.
   static constexpr std::string_view kTaken =
@@ -348,14 +395,14 @@ void Builder::check_identity_header(const Node& node, const OriginConfig& origin
       "sec-websocket-extensions access-control-request-method access-control-request-headers if-match "
       "if-none-match if-modified-since if-unmodified-since if-range content-location content-language "
       "content-range early-data x-forwarded x-real-ip x-original-url x-rewrite-url x-http-method-override ";
-  const std::string folded = fold_header_name(node.text());
+  const std::string folded = fold_header_name(name);
   if (kTaken.find(" " + folded + " ") != std::string_view::npos) {
-    diagnostics_.error(Problem::reserved_header, node, printable(node.text()) + " has another meaning in HTTP",
+    diagnostics_.error(Problem::reserved_header, node, printable(name) + " has another meaning in HTTP",
                        "use a name of your own, such as X-Backend-Secret, or Authorization");
   }
   for (const IdentityUse& other : origin.identity) {
-    const auto* const shared = std::get_if<SharedSecretConfig>(&other.config);
-    if (shared && fold_header_name(shared->header) == folded) {
+    for (const std::string_view taken : headers_of(other)) {
+      if (fold_header_name(taken) != folded) continue;
       diagnostics_.error(Problem::duplicate, node, "another identity of this origin uses the same header field",
                          "give each its own");
     }

@@ -38,7 +38,11 @@ class Builder {
   void read_health(const Node& node, OriginConfig& origin);
   void read_identity(const Node& node, OriginConfig& origin);
   void read_shared_secret(const Node& node, OriginConfig& origin);
-  void check_identity_header(const Node& node, const OriginConfig& origin);
+  void read_method(const IdentityTraits& traits, const Entry& entry, OriginConfig& origin);
+  void read_client_authorization(const Node& node, const MethodConfig& config, OriginConfig& origin);
+  void read_secrets(const Node& node, std::string_view key, const IdentityTraits& traits, MethodConfig& config);
+  // `node` is where the field is named, or the options of a method that always sets it.
+  void check_identity_header(const Node& node, std::string_view name, const OriginConfig& origin);
   void read_insecure(const Node& node, OriginConfig& origin);
   void read_route(const Node& node);
 

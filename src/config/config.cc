@@ -85,14 +85,41 @@ std::vector<std::string> reserved_headers(const Config& config) {
   std::vector<std::string> names;
   for (const OriginConfig& origin : config.origins) {
     for (const IdentityUse& use : origin.identity) {
-      if (const auto* const shared = std::get_if<SharedSecretConfig>(&use.config)) {
-        names.push_back(fold_header_name(shared->header));
-      }
+      for (const std::string_view name : headers_of(use)) names.push_back(fold_header_name(name));
     }
+    if (origin.forward_authorization) names.emplace_back("x-forwarded-authorization");
   }
   std::sort(names.begin(), names.end());
   names.erase(std::unique(names.begin(), names.end()), names.end());
   return names;
+}
+
+std::vector<std::string_view> headers_of(const IdentityUse& use) {
+  if (const auto* const shared = std::get_if<SharedSecretConfig>(&use.config)) return {shared->header};
+  const auto* const method = std::get_if<MethodConfig>(&use.config);
+  return method ? std::vector<std::string_view>(method->headers.begin(), method->headers.end())
+                : std::vector<std::string_view>();
+}
+
+const Secret* MethodConfig::secret(std::string_view key) const noexcept {
+  const auto at = secrets.find(options->find(key));
+  return at == secrets.end() ? nullptr : &at->second;
+}
+
+bool MethodConfig::same_as(const MethodConfig& other) const noexcept {
+  // The same keys in another order are the same options only to people: a reload then makes new connections, no more.
+  const auto same = [&](const auto& self, const Node& a, const Node& b) -> bool {
+    if (a.kind() != b.kind() || a.text() != b.text()) return false;
+    const auto mine = secrets.find(&a);
+    const auto its = other.secrets.find(&b);
+    if ((mine == secrets.end()) != (its == other.secrets.end())) return false;
+    if (mine != secrets.end() && !mine->second.equals(its->second)) return false;
+    return std::ranges::equal(a.items(), b.items(), [&](const Node& x, const Node& y) { return self(self, x, y); }) &&
+           std::ranges::equal(a.entries(), b.entries(), [&](const Entry& x, const Entry& y) {
+             return x.key == y.key && self(self, x.value, y.value);
+           });
+  };
+  return headers == other.headers && same(same, *options, *other.options);
 }
 
 std::string fold_header_name(std::string_view name) {

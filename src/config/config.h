@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -197,9 +198,24 @@ struct MtlsConfig {
   CertificateFiles files;
 };
 
+// Of every other method: what `identity` (identity/catalog.h) makes it from.
+struct MethodConfig {
+  const Node* options = nullptr;     // never null once loaded; satisfies the schema of the method
+  std::vector<std::string> headers;  // every field that it sets, the one with the credential first
+  std::string where;                 // "origins.orders.identity[0].gateway_jwt"
+  int assurance = 0;                 // see IdentityTraits
+  // What the references in `options` stand for, by the node that holds the reference.
+  std::map<const Node*, Secret> secrets;
+
+  // Of the option `key` of `options`; nullptr if it is not given.
+  [[nodiscard]] const Secret* secret(std::string_view key) const noexcept;
+  // True if both would make the same method: the same options and the same secrets.
+  [[nodiscard]] bool same_as(const MethodConfig& other) const noexcept;
+};
+
 struct IdentityUse {
-  std::string method;  // "shared_secret", "mtls"
-  std::variant<SharedSecretConfig, MtlsConfig> config;
+  std::string method;  // "shared_secret", "mtls", ...
+  std::variant<SharedSecretConfig, MtlsConfig, MethodConfig> config;
   Position position;
 };
 
@@ -246,6 +262,9 @@ struct OriginConfig {
   EjectionConfig ejection;
   std::optional<HealthConfig> health;
   std::vector<IdentityUse> identity;
+  // Whether the client's own Authorization, which makes room for that of an identity method, goes on as
+  // X-Forwarded-Authorization.
+  bool forward_authorization = false;
   std::optional<InsecureConfig> insecure;
   std::vector<PolicyUse> policies;
   Without without;                         // of the gateway's policies
@@ -327,6 +346,18 @@ enum class ExpiredException : std::uint8_t { error, warning };
 // one of them.
 enum class OutdatedCertificate : std::uint8_t { error, warning };
 
+// What load() must know of an identity method whose options it does not read itself.
+struct IdentityTraits {
+  std::string name;
+  // The field that carries the credential, unless the option `header` names another; "": the method has no such field.
+  std::string default_header;
+  std::vector<std::string> headers;  // further fields that it sets
+  // Options whose secret is a file of several lines (a PEM key, a service account), and no text for a header field.
+  std::vector<std::string> documents;
+  // How strongly it locks an origin (prove/assurance.h): 2 a short-lived bearer token, 3 bound to the request.
+  int assurance = 0;
+};
+
 // Everything load() depends on. All references outlive the call only.
 struct LoadInput {
   std::string file;       // name for messages; ".json" at its end asks for strict JSON
@@ -337,6 +368,7 @@ struct LoadInput {
   DefaultPaths paths;
   // Policies that authenticate a consumer; a route without one of them must be `public: true`.
   std::vector<std::string> authenticating_policies;
+  std::vector<IdentityTraits> identity_methods;
   ExpiredException expired = ExpiredException::error;
   OutdatedCertificate outdated = OutdatedCertificate::error;
   // What runs, or nullptr. Time alone does not stop a certificate of it: that it has expired is a warning. Certificates
@@ -357,6 +389,8 @@ struct LoadInput {
 // Names of header fields that identity methods of any origin set, in the form of fold_header_name(); no policy may set,
 // rewrite or read from the client a field whose folded name is among them.
 [[nodiscard]] std::vector<std::string> reserved_headers(const Config& config);
+// The header fields that this identity sets.
+[[nodiscard]] std::vector<std::string_view> headers_of(const IdentityUse& use);
 // By http::fold_name_byte(): names that some origin could take for each other fold to the same text.
 [[nodiscard]] std::string fold_header_name(std::string_view name);
 

@@ -148,8 +148,30 @@ bool next_changed(const SharedSecretConfig& before, const SharedSecretConfig& af
   return before.next && after.next && !before.next->value.equals(after.next->value);
 }
 
+// What the same reference stands for may be something else now.
+void compare_secrets(const MethodConfig& before, const MethodConfig& after, const Node& old_node, const Node& new_node,
+                     const std::string& path, std::vector<std::string>& lines) {
+  const auto left = before.secrets.find(&old_node);
+  const auto right = after.secrets.find(&new_node);
+  if (left != before.secrets.end() && right != after.secrets.end() && !left->second.equals(right->second)) {
+    lines.push_back(fmt::format("~ {}: changed", path));
+  }
+  for (std::size_t i = 0; i < std::min(old_node.items().size(), new_node.items().size()); ++i) {
+    compare_secrets(before, after, old_node.items()[i], new_node.items()[i], fmt::format("{}[{}]", path, i), lines);
+  }
+  for (const Entry& entry : new_node.entries()) {
+    const Node* const old = old_node.find(entry.key);
+    if (old) compare_secrets(before, after, *old, entry.value, join_path(path, entry.key), lines);
+  }
+}
+
 void compare_secrets(const OriginConfig& before, const OriginConfig& after, std::vector<std::string>& lines) {
   for (std::size_t i = 0; i < std::min(before.identity.size(), after.identity.size()); ++i) {
+    const auto* const old = std::get_if<MethodConfig>(&before.identity[i].config);
+    const auto* const now = std::get_if<MethodConfig>(&after.identity[i].config);
+    if (old && now && before.identity[i].method == after.identity[i].method) {
+      compare_secrets(*old, *now, *old->options, *now->options, now->where, lines);
+    }
     const auto* const left = std::get_if<SharedSecretConfig>(&before.identity[i].config);
     const auto* const right = std::get_if<SharedSecretConfig>(&after.identity[i].config);
     if (!left || !right) continue;

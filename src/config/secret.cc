@@ -80,8 +80,10 @@ std::optional<Reference> parse_reference(const Node& node, Diagnostics& diagnost
 
 void wipe_text(std::string& text) noexcept { OPENSSL_cleanse(text.data(), text.size()); }
 
-std::optional<std::string> read_secret_file(const std::string& path, const Node& node, const SecretSources& sources,
-                                            Diagnostics& diagnostics) {
+enum class Form : std::uint8_t { text, document };
+
+std::optional<std::string> read_secret_file(const std::string& path, const Node& node, Form form,
+                                            const SecretSources& sources, Diagnostics& diagnostics) {
   FileReader::Outcome outcome = sources.files.read(path, kMaxSecretBytes);
   if (!outcome.content) {
     diagnostics.error(Problem::secret_unresolved, node, "cannot read " + printable(path) + ": " + outcome.problem,
@@ -95,6 +97,12 @@ std::optional<std::string> read_secret_file(const std::string& path, const Node&
     return std::nullopt;
   }
   // Only of a file of our own: what systemd and Kubernetes mount belongs to root, and its mode is their decision.
+  if (outcome.needlessly_readable() && form == Form::document) {
+    wipe_text(*outcome.content);
+    diagnostics.error(Problem::secret_readable, node, printable(path) + " may be read by everybody on this machine",
+                      "chmod 600 " + path);
+    return std::nullopt;
+  }
   if (outcome.needlessly_readable()) {
     diagnostics.warning(Problem::secret_readable, node, printable(path) + " may be read by everybody on this machine",
                         "chmod 600 " + path);
@@ -106,10 +114,10 @@ std::optional<std::string> read_secret_file(const std::string& path, const Node&
   return std::move(outcome.content);
 }
 
-std::optional<std::string> fetch(const Reference& reference, const Node& node, const SecretSources& sources,
+std::optional<std::string> fetch(const Reference& reference, const Node& node, Form form, const SecretSources& sources,
                                  Diagnostics& diagnostics) {
   switch (reference.source) {
-    case Source::file: return read_secret_file(std::string(reference.name), node, sources, diagnostics);
+    case Source::file: return read_secret_file(std::string(reference.name), node, form, sources, diagnostics);
     case Source::environment: {
       std::optional<std::string> value = sources.environment.get(reference.name);
       if (!value) {
@@ -126,7 +134,7 @@ std::optional<std::string> fetch(const Reference& reference, const Node& node, c
                           "start the gateway by systemd with LoadCredential=" + std::string(reference.name) + ":/path");
         return std::nullopt;
       }
-      return read_secret_file(*directory + "/" + std::string(reference.name), node, sources, diagnostics);
+      return read_secret_file(*directory + "/" + std::string(reference.name), node, form, sources, diagnostics);
     }
   }
   return std::nullopt;
@@ -162,6 +170,36 @@ bool check_value(std::string_view value, const Node& node, Diagnostics& diagnost
     return false;
   }
   return true;
+}
+
+bool check_document(std::string_view text, const Node& node, Diagnostics& diagnostics) {
+  const std::string reference = printable(node.text());
+  if (text.size() < kMinSecretBytes) {
+    diagnostics.error(text.empty() ? Problem::secret_unresolved : Problem::secret_weak, node,
+                      reference + (text.empty() ? " is empty" : " is too short to be a key or a service account"),
+                      "put the whole file there, as it was downloaded or made");
+    return false;
+  }
+  for (const char c : text) {
+    if (c == '\n' || c == '\r' || c == '\t' || (c >= 0x20 && c <= 0x7e)) continue;
+    diagnostics.error(Problem::secret_unsendable, node, reference + " is no text of printable ASCII",
+                      "PEM and JSON are expected here: convert the key with `openssl pkey -inform DER -in FILE`");
+    return false;
+  }
+  return true;
+}
+
+std::optional<Secret> resolve(const Node& node, Form form, const SecretSources& sources, Diagnostics& diagnostics) {
+  const std::optional<Reference> reference = parse_reference(node, diagnostics);
+  if (!reference) return std::nullopt;
+  std::optional<std::string> value = fetch(*reference, node, form, sources, diagnostics);
+  if (!value) return std::nullopt;
+  std::optional<Secret> secret;
+  const bool usable =
+      form == Form::document ? check_document(*value, node, diagnostics) : check_value(*value, node, diagnostics);
+  if (usable) secret.emplace(*value);
+  wipe_text(*value);
+  return secret;
 }
 
 }  // namespace
@@ -244,14 +282,11 @@ FileReader::Outcome DiskFileReader::read(const std::string& path, std::size_t ma
 }
 
 std::optional<Secret> resolve_secret(const Node& node, const SecretSources& sources, Diagnostics& diagnostics) {
-  const std::optional<Reference> reference = parse_reference(node, diagnostics);
-  if (!reference) return std::nullopt;
-  std::optional<std::string> value = fetch(*reference, node, sources, diagnostics);
-  if (!value) return std::nullopt;
-  std::optional<Secret> secret;
-  if (check_value(*value, node, diagnostics)) secret.emplace(*value);
-  wipe_text(*value);
-  return secret;
+  return resolve(node, Form::text, sources, diagnostics);
+}
+
+std::optional<Secret> resolve_document(const Node& node, const SecretSources& sources, Diagnostics& diagnostics) {
+  return resolve(node, Form::document, sources, diagnostics);
 }
 
 bool contains_reference(std::string_view text) noexcept {

@@ -96,6 +96,12 @@ inline constexpr std::size_t kMaxSecretBytes = 16 * 1024;
 [[nodiscard]] std::optional<Secret> resolve_secret(const Node& node, const SecretSources& sources,
                                                    Diagnostics& diagnostics);
 
+// The same for a secret that is a whole text and never a header field: a PEM key, a service account file. Lines of
+// printable ASCII, tabs allowed; a file that everybody on this machine may read is refused, as the key of a certificate
+// is.
+[[nodiscard]] std::optional<Secret> resolve_document(const Node& node, const SecretSources& sources,
+                                                     Diagnostics& diagnostics);
+
 // True for text that looks like a reference; such text in a field that is no secret is an error (it would be used
 // literally otherwise).
 [[nodiscard]] bool contains_reference(std::string_view text) noexcept;

@@ -66,17 +66,38 @@ inline constexpr std::string_view kRequestHeadersSchema = R"({"type": "object", 
     "remove": {"type": "array", "items": {"type": "string"}}},
     "$defs": {"fields": {"type": "object", "additionalProperties": {"type": "string"}}}})";
 
+// A method that `config` knows by its traits only.
+inline constexpr std::string_view kTestTokenSchema =
+    R"({"type": "object", "additionalProperties": false, "properties": {
+    "header": {"type": "string", "x-postern-format": "header_name"},
+    "client_authorization": {"type": "string", "enum": ["drop", "forward"]},
+    "audience": {"type": "string"},
+    "client_secret": {"type": "string", "x-postern-format": "secret"},
+    "login": {"type": "object", "additionalProperties": false, "properties": {
+      "key": {"type": "string", "x-postern-format": "secret"}}}}})";
+inline IdentityTraits test_token_traits() {
+  return {.name = "test_token",
+          .default_header = "Authorization",
+          .headers = {"X-Token-Date"},
+          .documents = {"key"},
+          .assurance = 2};
+}
+
+inline std::vector<SchemaPart> test_policy_parts() {
+  return {{"policy", "api_key", kApiKeySchema},
+          {"policy", "body_limit", kBodyLimitSchema},
+          {"policy", "rate_limit", kRateLimitSchema},
+          {"policy", "request_headers", kRequestHeadersSchema},
+          {"policy", "respond", kRespondSchema},
+          {"policy", "redirect", kRedirectSchema},
+          {"policy", "client_certificate", kClientCertificateSchema}};
+}
+
 inline Schema test_schema() {
-  constexpr std::string_view shared_secret(kSharedSecretSchema, sizeof(kSharedSecretSchema));
-  const SchemaPart parts[] = {{"policy", "api_key", kApiKeySchema},
-                              {"policy", "body_limit", kBodyLimitSchema},
-                              {"policy", "rate_limit", kRateLimitSchema},
-                              {"policy", "request_headers", kRequestHeadersSchema},
-                              {"policy", "respond", kRespondSchema},
-                              {"policy", "redirect", kRedirectSchema},
-                              {"policy", "client_certificate", kClientCertificateSchema},
-                              {"identity", "shared_secret", shared_secret},
-                              {"identity", "mtls", {kMtlsSchema, sizeof(kMtlsSchema)}}};
+  std::vector<SchemaPart> parts = test_policy_parts();
+  parts.push_back({"identity", "test_token", kTestTokenSchema});
+  parts.push_back({"identity", "shared_secret", {kSharedSecretSchema, sizeof(kSharedSecretSchema)}});
+  parts.push_back({"identity", "mtls", {kMtlsSchema, sizeof(kMtlsSchema)}});
   Result<Schema> schema = compile_schema(root_schema_text(), parts);
   if (!schema) throw std::runtime_error(std::string(schema.error().detail()));
   return std::move(*schema);
@@ -92,6 +113,7 @@ struct World {
   MapEnvironment environment;
   MapFiles files;
   Schema schema = test_schema();
+  std::vector<IdentityTraits> identity_methods = {test_token_traits()};
   ExpiredException expired = ExpiredException::error;
   OutdatedCertificate outdated = OutdatedCertificate::error;
   const Config* in_force = nullptr;
@@ -103,9 +125,18 @@ struct World {
   }
   std::shared_ptr<const Config> load(std::string_view text, Diagnostics& diagnostics,
                                      const std::string& file = "postern.yaml") const {
-    const LoadInput input{
-        file,     text,     schema, {environment, files}, kTestNow, {}, {"api_key", "client_certificate"}, expired,
-        outdated, in_force, kept};
+    const LoadInput input{.file = file,
+                          .text = text,
+                          .schema = schema,
+                          .secrets = {environment, files},
+                          .now = kTestNow,
+                          .paths = {},
+                          .authenticating_policies = {"api_key", "client_certificate"},
+                          .identity_methods = identity_methods,
+                          .expired = expired,
+                          .outdated = outdated,
+                          .in_force = in_force,
+                          .kept = kept};
     return config::load(input, diagnostics);
   }
 };

@@ -38,8 +38,10 @@ std::unique_ptr<DryRun> DryRun::build(const std::string& config_file, config::Di
     }
     out->managed_ = std::move(*managed);
   }
-  Snapshot::Services services{
-      .policies = {out->clock_, nullptr, nullptr, {}}, .metrics = *out->metrics_, .registry = *out->registry_};
+  Snapshot::Services services{.policies = {out->clock_, nullptr, nullptr, {}},
+                              .identity = {out->clock_, out->entropy_},
+                              .metrics = *out->metrics_,
+                              .registry = *out->registry_};
   services.managed = out->managed_.get();
   out->snapshot_ = Snapshot::build(std::move(config), services, nullptr, 1, diagnostics);
   return out->snapshot_ ? std::move(out) : nullptr;

@@ -26,6 +26,7 @@ class DryRun {
   DryRun() = default;
 
   SystemClock clock_;
+  SystemEntropy entropy_;
   std::unique_ptr<observe::MetricRegistry> registry_;
   std::unique_ptr<observe::GatewayMetrics> metrics_;
   std::unique_ptr<ManagedCertificates> managed_;  // nullptr if no origin asks for it

@@ -175,6 +175,7 @@ Gateway::Candidate Gateway::load(From from, LoadReport& report) {
     }
     const std::uint64_t memory = config->buffer_memory != 0 ? config->buffer_memory : available_memory() / 4;
     const Snapshot::Services services{{options_.clock, candidate.keys.get(), rate_table_.get(), {}},
+                                      {options_.clock, options_.entropy},
                                       *metrics_,
                                       *registry_,
                                       static_cast<std::size_t>(memory) / workers_.size(),

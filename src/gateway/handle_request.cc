@@ -120,7 +120,7 @@ Task<AfterResponse> handle_request(LoopContext& context, http::Downstream& clien
 
   // step 6: reflection guard, outbound policies
   http::ResponseHead& response = forwarding->response();
-  prepare_origin_response(context, snapshot, origin, exchange, response);
+  prepare_origin_response(context, snapshot, origin, forwarding->sensitive(), exchange, response);
   run_outbound(route, exchange, response);
 
   // step 7: reply, and account (~Account)

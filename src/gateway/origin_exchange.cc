@@ -173,8 +173,19 @@ Task<Result<void>> OriginExchange::send_head() {
   if (origin.config.host_mode == config::HostMode::name) host = origin.config.host_name;
   const std::string_view target = exchange_.target.path_and_query(exchange_.arena);
 
+  const std::string_view scheme = origin.config.tls ? "https" : "http";
+
   http::Headers added;
-  identity::Attempt facts{request, host, target, context_.wall(), added, exchange_.arena};
+  identity::Attempt facts{.request = request,
+                          .scheme = scheme,
+                          .host = host,
+                          .path_and_query = target,
+                          .now = context_.wall(),
+                          .loop = context_.loop,
+                          .deadline = context_.loop.now() + origin.config.timeouts.first_byte,
+                          .added = added,
+                          .arena = exchange_.arena,
+                          .sensitive = sensitive_};
   for (const auto& method : origin.identity) {
     Result<void> applied = co_await method->apply(facts);
     if (!applied) co_return applied;
@@ -182,7 +193,6 @@ Task<Result<void>> OriginExchange::send_head() {
   // Connecting, telling the client, fetching a token: each may take so long that this is not the identity any more.
   if (stop_error_) co_return fail(Code::cancelled, Side::gateway);
 
-  const std::string_view scheme = origin.config.tls ? "https" : "http";
   lease_->start({request, scheme, host, target, added, exchange_.websocket});
   facts_.sent = context_.loop.now();
   if (request.framing == http::Framing::none || request.content_length == 0) {
@@ -304,7 +314,7 @@ Task<Result<void>> OriginExchange::receive_final_head() {
     // The gateway answers Expect itself, so a 100 of the origin has nobody waiting for it.
     if (response_.status == 100) continue;
     http::strip_response_hop_by_hop(response_, reserved_);
-    guard_reflection(context_, *origin_.plan, exchange_.request_id, response_.headers);
+    guard_reflection(context_, *origin_.plan, sensitive_, exchange_.request_id, response_.headers);
     Result<void> told = co_await client_.send_informational(response_);
     if (!told) co_return told;
   }
@@ -367,7 +377,7 @@ Task<Result<void>> OriginExchange::relay_body() {
         http::Headers& trailers = trailing.headers;
         for (const http::Field& field : body.trailers()) trailers.append(field.name, field.value, field.id);
         http::strip_response_trailers(trailing, reserved_, route_.written_responses);
-        guard_reflection(context_, *origin_.plan, exchange_.request_id, trailers);
+        guard_reflection(context_, *origin_.plan, sensitive_, exchange_.request_id, trailers);
         ended = true;
         Result<void> finished = co_await client_.finish(trailers);
         if (!finished) co_return ended_by(std::move(finished.error()));

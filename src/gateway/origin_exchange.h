@@ -4,8 +4,10 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "gateway/loop_context.h"
 #include "gateway/splice.h"
@@ -46,6 +48,8 @@ class OriginExchange final : public ListNode {
   [[nodiscard]] http::ResponseHead& response() noexcept { return response_; }
   // After client.start(response): streams the body to the client, or splices an upgraded connection.
   [[nodiscard]] Task<Result<void>> relay();
+  // Credentials that its attempts carried, beyond those of origins::Origin::secrets.
+  [[nodiscard]] std::span<const std::string_view> sensitive() const noexcept { return sensitive_; }
   [[nodiscard]] const Facts& facts() const noexcept { return facts_; }
   [[nodiscard]] const origins::Origin& origin() const noexcept { return *origin_.origin; }
   [[nodiscard]] const http::Exchange& exchange() const noexcept { return exchange_; }
@@ -108,6 +112,7 @@ class OriginExchange final : public ListNode {
   origins::Lease lease_;
   http::ResponseHead response_;
   http::Headers request_trailers_;
+  std::vector<std::string_view> sensitive_;
   Facts facts_;
   MonoTime attempt_started_{};
   // Where a connection turned out to be dead that was there before `since`.

@@ -156,6 +156,10 @@ void prepare_forwarding(LoopContext& context, const origins::Origin& origin, con
                         const ListenerPlan& listener, http::Exchange& exchange) {
   http::StripCounts counts;
   http::strip_overrides(exchange.request.headers, origin.config.allow_headers, counts);
+  if (origin.config.forward_authorization) {
+    const std::string_view own = exchange.request.headers.value(http::HeaderName::authorization);
+    if (!own.empty()) exchange.request.headers.append("X-Forwarded-Authorization", exchange.arena.copy(own));
+  }
   if (origin.replaces_authorization) {
     counts.reserved += static_cast<unsigned>(exchange.request.headers.remove_aliases_of("authorization"));
   }

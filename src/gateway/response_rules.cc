@@ -17,16 +17,17 @@ void prepare_local_response(LoopContext& context, http::Exchange& exchange, http
   if (!exchange.request_id.empty()) head.headers.append(http::HeaderName::x_request_id, exchange.request_id);
 }
 
-void guard_reflection(LoopContext& context, const OriginPlan& origin, std::string_view request_id,
-                      http::Headers& headers) {
-  const std::vector<std::string_view>& secrets = origin.origin->secrets;
-  const std::size_t reflected = headers.remove_if([&](const http::Field& field) {
+void guard_reflection(LoopContext& context, const OriginPlan& origin, std::span<const std::string_view> sensitive,
+                      std::string_view request_id, http::Headers& headers) {
+  const auto reveals = [](const http::Field& field, std::span<const std::string_view> secrets) {
     for (const std::string_view secret : secrets) {
       if (field.value.size() >= secret.size() && field.value.find(secret) != std::string_view::npos) return true;
       if (field.name.size() >= secret.size() && field.name.find(secret) != std::string_view::npos) return true;
     }
     return false;
-  });
+  };
+  const std::size_t reflected = headers.remove_if(
+      [&](const http::Field& field) { return reveals(field, origin.origin->secrets) || reveals(field, sensitive); });
   if (reflected != 0) {
     context.metrics.add(origin.metrics.reflections, reflected);
     context.log.warning("the origin reflected identity material in a response header; the field was removed",
@@ -36,9 +37,10 @@ void guard_reflection(LoopContext& context, const OriginPlan& origin, std::strin
 }
 
 void prepare_origin_response(LoopContext& context, const Snapshot& snapshot, const OriginPlan& origin,
-                             http::Exchange& exchange, http::ResponseHead& head) {
+                             std::span<const std::string_view> sensitive, http::Exchange& exchange,
+                             http::ResponseHead& head) {
   http::strip_response_hop_by_hop(head, snapshot.reserved);
-  guard_reflection(context, origin, exchange.request_id, head.headers);
+  guard_reflection(context, origin, sensitive, exchange.request_id, head.headers);
   if (!head.headers.find(http::HeaderName::date)) head.headers.append(http::HeaderName::date, context.http_date());
   // RFC 9110 7.6.3: by which version the response was received, under a pseudonym.
   const std::string_view via = head.version == http::Version::http_1_0   ? "1.0 postern"

@@ -11,7 +11,7 @@
 
 namespace postern::gateway {
 Result<config::Schema> full_schema() {
-  std::vector<config::SchemaPart> parts(identity::schema_parts().begin(), identity::schema_parts().end());
+  std::vector<config::SchemaPart> parts = identity::schema_parts();
   for (const config::SchemaPart& part : policies::schema_parts()) parts.push_back(part);
   return config::compile_schema(config::root_schema_text(), parts);
 }
@@ -42,6 +42,7 @@ std::shared_ptr<const config::Config> load_config(const std::string& file, std::
                                 .now = now,
                                 .paths = config::default_paths(environment, ::geteuid()),
                                 .authenticating_policies = policies::authenticating_policies(),
+                                .identity_methods = identity::traits(),
                                 .expired = rules.expired,
                                 .outdated = rules.outdated,
                                 .in_force = rules.in_force,

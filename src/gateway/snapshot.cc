@@ -4,8 +4,6 @@
 #include <map>
 
 #include "gateway/tls_plans.h"
-#include "identity/mtls/mtls.h"
-#include "identity/shared_secret/shared_secret.h"
 
 namespace postern::gateway {
 namespace {
@@ -43,8 +41,12 @@ bool same_identity(const config::OriginConfig& a, const config::OriginConfig& b)
   return std::equal(a.identity.begin(), a.identity.end(), b.identity.begin(), b.identity.end(),
                     [](const config::IdentityUse& x, const config::IdentityUse& y) {
                       if (x.config.index() != y.config.index()) return false;
-                      const auto* const secret = std::get_if<config::SharedSecretConfig>(&x.config);
-                      return !secret || same_secret(*secret, std::get<config::SharedSecretConfig>(y.config));
+                      if (const auto* const secret = std::get_if<config::SharedSecretConfig>(&x.config)) {
+                        return same_secret(*secret, std::get<config::SharedSecretConfig>(y.config));
+                      }
+                      const auto* const method = std::get_if<config::MethodConfig>(&x.config);
+                      return !method ||
+                             (x.method == y.method && method->same_as(std::get<config::MethodConfig>(y.config)));
                     });
 }
 
@@ -138,15 +140,12 @@ class Snapshot::Builder {
   void build_origins() {
     for (const config::OriginConfig& backend : out_.config->origins) {
       OriginPlan plan;
-      std::vector<std::unique_ptr<identity::IdentityMethod>> methods;
-      methods.reserve(backend.identity.size());
+      std::vector<std::unique_ptr<const identity::IdentityMethod>> methods;
       for (const config::IdentityUse& use : backend.identity) {
-        if (const auto* const secret = std::get_if<config::SharedSecretConfig>(&use.config)) {
-          methods.push_back(std::make_unique<identity::SharedSecret>(*secret));
-        } else {
-          methods.push_back(std::make_unique<identity::Mtls>());
-        }
+        auto method = identity::make_method(use, diagnostics_, services_.identity);
+        if (method) methods.push_back(std::move(method));
       }
+      if (methods.size() != backend.identity.size()) continue;  // it has said why
       Result<OriginTls> planned = plan_origin_tls(backend, services_.managed);
       if (!planned) {
         refuse_tls(backend.position, planned.error());
@@ -172,6 +171,7 @@ class Snapshot::Builder {
         for (const std::string_view secret : method->secrets()) plan.origin->secrets.push_back(secret);
         for (const std::string_view header : method->headers()) reserve(*plan.origin, header);
       }
+      if (backend.forward_authorization) out_.reserved.add("x-forwarded-authorization");
       plan.metrics = services_.metrics.origin(out_.series_, backend.name, backend.endpoints.size());
       out_.origins.push_back(std::move(plan));
     }

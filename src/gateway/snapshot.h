@@ -14,6 +14,7 @@
 #include "http/connection/server_connection.h"
 #include "http/h2/limits.h"
 #include "http/hop_by_hop.h"
+#include "identity/catalog.h"
 #include "observe/gateway_metrics.h"
 #include "origins/origin.h"
 #include "policies/catalog.h"
@@ -63,6 +64,7 @@ class Snapshot {
   // What survives from one snapshot to the next; all outlive every snapshot.
   struct Services {
     policies::Services policies;
+    identity::Services identity;
     observe::GatewayMetrics& metrics;
     observe::MetricRegistry& registry;
     std::size_t loop_buffer_memory = ~std::size_t{0};  // see BufferPool::set_limit()

@@ -84,7 +84,14 @@ class TestGateway final : TaskSet::ErrorHandler {
     if (yaml.find("listeners:") == std::string::npos) text += "listeners: [{address: \"192.0.2.1:80\"}]\n";
     text += yaml;
     config::Diagnostics diagnostics("postern.yaml");
-    const config::LoadInput input{"postern.yaml", text, schema, {environment, files}, ManualClock().wall(), {}, {}};
+    const config::LoadInput input{.file = "postern.yaml",
+                                  .text = text,
+                                  .schema = schema,
+                                  .secrets = {environment, files},
+                                  .now = ManualClock().wall(),
+                                  .paths = {},
+                                  .authenticating_policies = {},
+                                  .identity_methods = identity::traits()};
     auto loaded = config::load(input, diagnostics);
     EXPECT_TRUE(loaded) << diagnostics.to_text() << text;
     return loaded;
@@ -105,8 +112,14 @@ class TestGateway final : TaskSet::ErrorHandler {
   }
   std::shared_ptr<const Snapshot> build(std::shared_ptr<const config::Config> configuration) {
     config::Diagnostics diagnostics("postern.yaml");
-    const Snapshot::Services services{
-        {clock, nullptr, &rates_, {}}, *metrics_, *registry_, ~std::size_t{0}, 1, tickets, managed.get()};
+    const Snapshot::Services services{{clock, nullptr, &rates_, {}},
+                                      {clock, entropy_},
+                                      *metrics_,
+                                      *registry_,
+                                      ~std::size_t{0},
+                                      1,
+                                      tickets,
+                                      managed.get()};
     auto snapshot = Snapshot::build(std::move(configuration), services, snapshot_.get(), ++generation_, diagnostics);
     EXPECT_TRUE(snapshot) << diagnostics.to_text();
     return snapshot;

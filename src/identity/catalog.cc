@@ -1,6 +1,11 @@
 #include "identity/catalog.h"
 
+#include <algorithm>
 #include <array>
+#include <variant>
+
+#include "identity/mtls/mtls.h"
+#include "identity/shared_secret/shared_secret.h"
 
 namespace postern::identity {
 namespace {
@@ -12,13 +17,54 @@ constexpr char kSharedSecret[] = {
 #embed "shared_secret/schema.json"
 };
 
-constexpr std::array<config::SchemaPart, 2> kParts = {{
-    {"identity", "mtls", {kMtls, sizeof kMtls}},
-    {"identity", "shared_secret", {kSharedSecret, sizeof kSharedSecret}},
-}};
+template <std::size_t N>
+constexpr std::string_view text(const char (&bytes)[N]) noexcept {
+  return {bytes, N};
+}
+
+std::unique_ptr<const IdentityMethod> make_mtls(const config::IdentityUse& /*use*/,
+                                                config::Diagnostics& /*diagnostics*/, const Services& /*services*/) {
+  return std::make_unique<Mtls>();
+}
+
+std::unique_ptr<const IdentityMethod> make_shared_secret(const config::IdentityUse& use,
+                                                         config::Diagnostics& /*diagnostics*/,
+                                                         const Services& /*services*/) {
+  return std::make_unique<SharedSecret>(std::get<config::SharedSecretConfig>(use.config));
+}
+
+constexpr std::array kCatalog = {
+    CatalogEntry{"mtls", text(kMtls), "", {}, {}, 3, make_mtls},
+    CatalogEntry{"shared_secret", text(kSharedSecret), "", {}, {}, 1, make_shared_secret},
+};
+static_assert(std::ranges::is_sorted(kCatalog, {}, &CatalogEntry::name));
+
+std::vector<std::string> copy(std::span<const std::string_view> names) { return {names.begin(), names.end()}; }
 
 }  // namespace
 
-std::span<const config::SchemaPart> schema_parts() noexcept { return kParts; }
+std::span<const CatalogEntry> catalog() noexcept { return kCatalog; }
+
+std::unique_ptr<const IdentityMethod> make_method(const config::IdentityUse& use, config::Diagnostics& diagnostics,
+                                                  const Services& services) {
+  const auto* const entry = std::ranges::find(kCatalog, std::string_view(use.method), &CatalogEntry::name);
+  return entry == kCatalog.end() ? nullptr : entry->make(use, diagnostics, services);
+}
+
+std::vector<config::SchemaPart> schema_parts() {
+  std::vector<config::SchemaPart> parts;
+  for (const CatalogEntry& entry : kCatalog) parts.push_back({"identity", entry.name, entry.schema});
+  return parts;
+}
+
+std::vector<config::IdentityTraits> traits() {
+  std::vector<config::IdentityTraits> out;
+  for (const CatalogEntry& entry : kCatalog) {
+    if (entry.make == make_mtls || entry.make == make_shared_secret) continue;  // read by `config` itself
+    out.push_back({std::string(entry.name), std::string(entry.default_header), copy(entry.headers),
+                   copy(entry.documents), entry.assurance});
+  }
+  return out;
+}
 
 }  // namespace postern::identity

@@ -71,7 +71,7 @@ using Transports = std::map<std::string, Transport, std::less<>>;
 // Immutable; part of a snapshot, which keeps `config` alive.
 struct Origin {
   const config::OriginConfig& config;
-  std::vector<std::unique_ptr<identity::IdentityMethod>> identity;
+  std::vector<std::unique_ptr<const identity::IdentityMethod>> identity;
   std::vector<std::string_view> secrets;  // of all identity methods, for the reflection guard
   std::shared_ptr<OriginState> state;
   std::uint64_t generation = 0;  // of the snapshot that brought the present trust and identity

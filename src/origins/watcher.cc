@@ -133,13 +133,24 @@ Task<Result<int>> OriginWatcher::ask(const Endpoint& endpoint, http::Upstream& u
   Arena arena;
   const std::string_view host =
       origin_.config.host_mode == config::HostMode::name ? origin_.config.host_name : endpoint.authority;
-  identity::Attempt attempt{request, host, health.path, services_.loop.wall(), added, arena};
+  const std::string_view scheme = origin_.config.tls ? "https" : "http";
+  std::vector<std::string_view> sensitive;
+  identity::Attempt attempt{.request = request,
+                            .scheme = scheme,
+                            .host = host,
+                            .path_and_query = health.path,
+                            .now = services_.loop.wall(),
+                            .loop = services_.loop,
+                            .deadline = deadline,
+                            .added = added,
+                            .arena = arena,
+                            .sensitive = sensitive};
   for (const auto& method : origin_.identity) {
     Result<void> applied = co_await method->apply(attempt);
     if (!applied) co_return std::unexpected(std::move(applied.error()));
   }
   if (upstream.version() != http::Version::http_2) added.append("Connection", "close");
-  upstream.start({request, origin_.config.tls ? "https" : "http", host, health.path, added});
+  upstream.start({request, scheme, host, health.path, added});
   Result<void> sent = co_await upstream.flush();
   if (!sent) co_return std::unexpected(std::move(sent.error()));
   http::ResponseHead response;

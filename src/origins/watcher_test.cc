@@ -53,7 +53,7 @@ class WatcherTest : public ::testing::Test {
   }
   void start() {
     watcher.reset();
-    std::vector<std::unique_ptr<identity::IdentityMethod>> methods;
+    std::vector<std::unique_ptr<const identity::IdentityMethod>> methods;
     auto method = std::make_unique<TestIdentity>();
     identity = method.get();
     methods.push_back(std::move(method));

@@ -14,6 +14,13 @@ Assurance assess(const config::OriginConfig& origin) noexcept {
     return std::holds_alternative<config::MtlsConfig>(use.config);
   });
   if (mtls) return {3, "mTLS: each side verifies the other's certificate"};
+  int strongest = 1;
+  for (const config::IdentityUse& use : origin.identity) {
+    const auto* const method = std::get_if<config::MethodConfig>(&use.config);
+    if (method) strongest = std::max(strongest, method->assurance);
+  }
+  if (strongest >= 3) return {3, "each request is signed for itself"};
+  if (strongest == 2) return {2, "a short-lived token in each request"};
   if (origin.tls) return {1, "a static secret over verified TLS"};
   return {1, "a static secret that never leaves this machine"};
 }

@@ -3,7 +3,8 @@
 //
 //   0  no identity, or one that travels in clear or over TLS that is not verified
 //   1  a static secret that only gateway and origin can read on its way (loopback, Unix socket, verified TLS)
-//   3  mTLS: the origin sees a certificate whose key never leaves the gateway
+//   2  a token that lives for minutes, which others can check but not make
+//   3  a signature over the request itself, or mTLS: the origin sees a certificate whose key never leaves the gateway
 //
 // Higher levels need identity methods and proofs that are not in this version.
 #pragma once

@@ -6,21 +6,16 @@
 #include <sstream>
 
 #include "config/test_certificates.h"
+#include "identity/test_support.h"
 
 namespace postern::identity {
 namespace {
 
 TEST(Mtls, adds_nothing_to_a_message_and_never_fails) {
   const Mtls method;
-  const http::RequestHead request;
-  http::Headers fields;
-  Arena arena;
-  Attempt attempt{request, "orders.internal", "/", {}, fields, arena};
-  auto task = method.apply(attempt);
-  auto awaiter = std::move(task).operator co_await();
-  ASSERT_TRUE(awaiter.await_ready()) << "it has no reason to wait";
-  EXPECT_TRUE(awaiter.await_resume());
-  EXPECT_TRUE(fields.empty());
+  TestAttempt attempt;
+  EXPECT_TRUE(attempt.apply(method));
+  EXPECT_TRUE(attempt.added.empty());
   EXPECT_TRUE(method.headers().empty());
   EXPECT_TRUE(method.secrets().empty());
   EXPECT_EQ(method.name(), "mtls");

@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "config/test_support.h"
+#include "identity/test_support.h"
 
 namespace postern::identity {
 namespace {
@@ -31,15 +32,9 @@ config::SharedSecretConfig config_of(config::SecretPrefix prefix, bool with_next
 
 // "Name: value" of what an attempt at `now` adds.
 std::string added(const SharedSecret& method, WallTime now) {
-  const http::RequestHead request;
-  http::Headers fields;
-  Arena arena;
-  Attempt attempt{request, "orders.internal", "/", now, fields, arena};
-  auto task = method.apply(attempt);
-  auto awaiter = std::move(task).operator co_await();
-  EXPECT_TRUE(awaiter.await_ready()) << "it has no reason to wait";
-  const Result<void> applied = awaiter.await_resume();
-  EXPECT_TRUE(applied);
+  TestAttempt attempt(now);
+  EXPECT_TRUE(attempt.apply(method));
+  const http::Headers& fields = attempt.added;
   EXPECT_EQ(fields.size(), 1u);
   return std::string(fields[0].name) + ": " + std::string(fields[0].value);
 }
