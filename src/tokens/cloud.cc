@@ -10,6 +10,7 @@
 #include "base/json_writer.h"
 #include "base/strings.h"
 #include "config/formats.h"
+#include "http/http_date.h"
 #include "jose/json.h"
 #include "jose/jwt.h"
 #include "signature/digest.h"
@@ -28,32 +29,13 @@ bool is_visible(std::string_view text) noexcept {
   return std::ranges::all_of(text, [](char c) { return c > ' ' && c < '\x7f'; });
 }
 
-// "Tue, 15 Nov 1994 08:12:31 GMT" and nothing else.
-std::optional<WallTime> parse_http_date(std::string_view text) noexcept {
-  constexpr std::array<std::string_view, 12> kMonths = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                                        "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-  if (text.size() != 29 || text.substr(3, 2) != ", " || !text.ends_with(" GMT")) return std::nullopt;
-  const auto number = [&](std::size_t at, std::size_t size) { return parse_decimal(text.substr(at, size)); };
-  const auto month = std::ranges::find(kMonths, text.substr(8, 3));
-  const auto day = number(5, 2), year = number(12, 4), hour = number(17, 2), minute = number(20, 2),
-             second = number(23, 2);
-  if (month == kMonths.end() || !day || !year || !hour || !minute || !second) return std::nullopt;
-  if (*hour > 23 || *minute > 59 || *second > 60 || *year < 1970 || *year > 2200) return std::nullopt;
-  const std::chrono::year_month_day date{std::chrono::year(static_cast<int>(*year)),
-                                         std::chrono::month(static_cast<unsigned>(month - kMonths.begin()) + 1),
-                                         std::chrono::day(static_cast<unsigned>(*day))};
-  if (!date.ok()) return std::nullopt;
-  return WallTime(std::chrono::sys_days(date)) + std::chrono::hours(*hour) + std::chrono::minutes(*minute) +
-         std::chrono::seconds(*second);
-}
-
 // Seconds, or a date (RFC 9110 10.2.3). What is not one of them was not said.
 std::optional<Duration> retry_after_of(const FetchResponse& response, const Clock& clock) noexcept {
   const std::string_view text = trim_ows(response.field("retry-after"));
   if (const auto seconds = parse_decimal(text)) {
     return std::chrono::seconds(std::min<std::uint64_t>(*seconds, 3600));
   }
-  if (const auto date = parse_http_date(text)) {
+  if (const auto date = http::parse_http_date(text)) {
     return std::clamp<Duration>(*date - answered_at(response, clock), Duration::zero(), kMaxRetryAfter);
   }
   return std::nullopt;
@@ -233,7 +215,7 @@ std::string uuid(const Entropy& entropy) {
 }
 
 WallTime answered_at(const FetchResponse& response, const Clock& clock) noexcept {
-  return parse_http_date(response.field("date")).value_or(clock.wall());
+  return http::parse_http_date(response.field("date")).value_or(clock.wall());
 }
 
 std::optional<MonoTime> expiry_at(WallTime theirs, const FetchResponse& response, const Clock& clock) noexcept {
@@ -271,7 +253,7 @@ Refusal refusal_in(std::string_view body) {
 }
 
 SourceError failed(std::string detail, bool permanent) {
-  return {Error(Code::identity_unavailable, Side::gateway, std::move(detail), permanent ? Retry::never : Retry::yes),
+  return {Error(Code::token_unavailable, Side::gateway, std::move(detail), permanent ? Retry::never : Retry::yes),
           std::nullopt, permanent};
 }
 
