@@ -333,6 +333,7 @@ std::shared_ptr<const Snapshot> Snapshot::build(std::shared_ptr<const config::Co
   auto snapshot = std::make_shared<Snapshot>();
   snapshot->generation = number;
   snapshot->config = std::move(loaded);
+  snapshot->mint = services.identity.mint;
   snapshot->keys = services.policies.keys;
   snapshot->loop_buffer_memory = services.loop_buffer_memory;
   snapshot->series_ = observe::SeriesSet(services.registry);

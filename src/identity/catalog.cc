@@ -5,6 +5,7 @@
 #include <variant>
 
 #include "identity/aws_sigv4/aws_sigv4.h"
+#include "identity/gateway_jwt/gateway_jwt.h"
 #include "identity/hmac/hmac.h"
 #include "identity/http_signature/http_signature.h"
 #include "identity/mtls/mtls.h"
@@ -15,6 +16,9 @@ namespace {
 
 constexpr char kAwsSigV4[] = {
 #embed "aws_sigv4/schema.json"
+};
+constexpr char kGatewayJwt[] = {
+#embed "gateway_jwt/schema.json"
 };
 constexpr char kHmac[] = {
 #embed "hmac/schema.json"
@@ -52,6 +56,7 @@ constexpr std::string_view kSignatureDocuments[] = {"key"};
 
 constexpr std::array kCatalog = {
     CatalogEntry{"aws_sigv4", text(kAwsSigV4), "Authorization", kAwsFields, {}, 3, make_aws_sigv4},
+    CatalogEntry{"gateway_jwt", text(kGatewayJwt), "Authorization", {}, {}, 2, make_gateway_jwt},
     CatalogEntry{"hmac", text(kHmac), "Webhook-Signature", kHmacFields, {}, 2, make_hmac},
     CatalogEntry{"http_signature", text(kHttpSignature), "", kSignatureFields, kSignatureDocuments, 3,
                  make_http_signature},

@@ -41,7 +41,7 @@ class SigningTest : public ::testing::Test {
                               "\nroutes: [{match: {path: /*}, origin: " + name + ", public: true}]\n",
                           diagnostics);
     std::unique_ptr<const IdentityMethod> made;
-    if (config_) made = make_method(config_->origins[0].identity[0], diagnostics, {clock_, entropy_});
+    if (config_) made = make_method(config_->origins[0].identity[0], diagnostics, {clock_, entropy_, mint});
     problems = diagnostics.to_text();
     return made;
   }
@@ -87,6 +87,8 @@ class SigningTest : public ::testing::Test {
     return found ? std::string(found->value) : "(none)";
   }
 
+  SystemEntropy randomness;                 // for keys
+  std::shared_ptr<issuer::TokenMint> mint;  // nullptr: no issuer is configured
   std::map<std::string, std::string> files;
   std::map<std::string, std::string> environment;
   std::string problems;
