@@ -172,7 +172,8 @@ class ContainerRole final : public Source {
     FetchRequest request = cloud::get_metadata(options_.url);
     config::Secret authorization = options_.authorization.clone();
     if (!options_.authorization_file.empty()) {
-      config::FileReader::Outcome file = options_.files->read(options_.authorization_file, kMaxAuthorization);
+      config::FileReader::Outcome file =
+          (options_.files ? *options_.files : disk_).read(options_.authorization_file, kMaxAuthorization);
       if (!file.content) {
         co_return std::unexpected(
             cloud::failed("the authorization token of the container cannot be read: " + file.problem));
@@ -201,6 +202,7 @@ class ContainerRole final : public Source {
 
  private:
   AwsContainerOptions options_;
+  config::DiskFileReader disk_;
 };
 
 // ---- STS -----------------------------------------------------------------------------------------------------------
@@ -425,7 +427,7 @@ Result<std::unique_ptr<Source>> make_aws_container(AwsContainerOptions options) 
       !good) {
     return std::unexpected(std::move(good.error()));
   }
-  if (!options.authorization_file.empty() && (!options.files || !options.authorization.empty())) {
+  if (!options.authorization_file.empty() && !options.authorization.empty()) {
     return bad_option("the container's authorization token is either given or in a file");
   }
   if (!options.authorization.empty() && !ContainerRole::is_field_text(options.authorization.reveal())) {

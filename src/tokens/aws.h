@@ -45,7 +45,7 @@ struct AwsContainerOptions {
   // What goes into Authorization; from a file it is read for every attempt, for it changes. At most one of the two.
   config::Secret authorization = {};
   std::string authorization_file = {};
-  const config::FileReader* files = nullptr;  // outlives the source; needed for authorization_file
+  const config::FileReader* files = nullptr;  // outlives the source; nullptr: the disk
 };
 [[nodiscard]] Result<std::unique_ptr<Source>> make_aws_container(AwsContainerOptions options);
 // From AWS_CONTAINER_CREDENTIALS_RELATIVE_URI or _FULL_URI, and AWS_CONTAINER_AUTHORIZATION_TOKEN or _TOKEN_FILE.
