@@ -27,7 +27,8 @@ struct IssuerOptions {
   std::vector<jose::Algorithm> algorithms = {jose::Algorithm::RS256};
   Duration lifetime = std::chrono::minutes(5);    // of a token, 1 to 60 minutes
   Duration back_date = std::chrono::seconds(30);  // of iat and nbf: for verifiers whose clock is behind
-  RotationTimes rotation;
+  RotationTimes rotation = {};
+  bool operator==(const IssuerOptions&) const = default;
 };
 
 // A key of the issuer with its place in the rotation.
