@@ -14,6 +14,7 @@
 
 #include "identity/test_support.h"
 #include "issuer/token_mint.h"
+#include "jose/jwt.h"
 #include "platform/test_support.h"
 #include "tokens/cloud_test_support.h"
 #include "tokens/gcp_test_support.h"

@@ -334,14 +334,14 @@ std::expected<Credential, SourceError> read_jwt(std::string_view who, std::strin
   };
   const auto jws = jose::Jws::parse(token);
   if (!jws) return bad("that is no JWT: " + std::string(jose::text_of(jws.error())));
-  const auto claims = jose::Claims::parse(jws->unverified_payload());
-  if (!claims || !claims->expires()) return bad("without usable claims");
-  const auto expires = expiry_at(*claims->expires(), response, clock);
+  auto claims = jose::unverified_claims(*jws);
+  if (!claims || !claims->expires) return bad("without usable claims");
+  const auto expires = expiry_at(*claims->expires, response, clock);
   if (!expires) return bad("that has expired already, or lives for days");
   Credential out;
   out.token = config::Secret(token);
   out.expires = *expires;
-  out.description = jws->unverified_payload();
+  out.description = std::move(claims->text);
   return out;
 }
 

@@ -237,8 +237,8 @@ TEST(GcpSelfSigned, HasAScopeInsteadOfAnAudience) {
   ASSERT_TRUE(obtained);
   const auto payload = jose::Jws::parse(obtained->token.reveal())->verify(account()->key().public_key());
   ASSERT_TRUE(payload);
-  EXPECT_THAT(*payload, HasSubstr("\"scope\":\"" + std::string(kScope) + "\""));
-  EXPECT_THAT(*payload, Not(HasSubstr("\"aud\"")));
+  EXPECT_THAT(payload->text(), HasSubstr("\"scope\":\"" + std::string(kScope) + "\""));
+  EXPECT_THAT(payload->text(), Not(HasSubstr("\"aud\"")));
   EXPECT_FALSE(make_gcp_self_signed({account(), "https://x", "scope"}));
   EXPECT_FALSE(make_gcp_self_signed({account(), "", ""}));
 }
