@@ -67,6 +67,7 @@ void Builder::read_gateway(const Node& root) {
   config_.consumers.database = default_key_database(config_.state_directory);
   read(root.find("consumers"), "file", config_.consumers.file);
   read(root.find("consumers"), "database", config_.consumers.database);
+  if (const Node* const issuer = root.find("issuer"); issuer && issuer->is(Kind::mapping)) read_issuer(*issuer);
 }
 
 void Builder::check_size(const Node* node, std::string_view key, std::uint64_t least, std::uint64_t most) {
@@ -312,6 +313,7 @@ void Builder::read_method(const IdentityTraits& traits, const Entry& entry, Orig
   const Node& node = entry.value;
   MethodConfig config;
   config.options = &node;
+  config.origin = origin.name;
   config.assurance = traits.assurance;
   config.where = fmt::format("origins.{}.identity[{}].{}", origin.name, origin.identity.size(), traits.name);
   if (!traits.default_header.empty()) {

@@ -24,6 +24,7 @@ class Builder {
 
  private:
   void read_gateway(const Node& root);
+  void read_issuer(const Node& node);
   void read_limits(const Node* node, Limits& limits);
   void check_size(const Node* node, std::string_view key, std::uint64_t least, std::uint64_t most);
   void read_listener(const Node& node);

@@ -54,6 +54,7 @@ class Checks {
       check_answers(route, node);
       check_access(route, node);
       check_duplicate(route, node, i);
+      check_shadowed(route, node);
     }
     for (std::size_t i = 0; i < config_.origins.size(); ++i) {
       if (used.contains(i)) continue;
@@ -80,6 +81,23 @@ class Checks {
       diagnostics_.error(Problem::duplicate, *root_.find("observe"), "a listener for clients has the same address",
                          "give `observe` a port of its own");
     }
+  }
+
+  // The gateway answers there itself, before it looks for a route.
+  void check_shadowed(const RouteConfig& route, const Node& node) {
+    if (!config_.issuer || (!route.match.host.empty() && !serves_issuer_host(route.match.host))) return;
+    const std::vector<std::string> published = issuer::document_paths(config_.issuer->options);
+    if (!contains(published, route.match.path)) return;
+    diagnostics_.error(Problem::duplicate, node, "the gateway's own issuer is published under this path",
+                       "remove the route, or give `issuer.url` another path");
+  }
+  [[nodiscard]] bool serves_issuer_host(std::string_view host) const {
+    const std::string_view url = config_.issuer->options.url;
+    const std::string_view rest = url.substr(std::min(url.find("://"), url.size() - 3) + 3);
+    const auto place = split_host_port(rest.substr(0, rest.find('/')));
+    if (!place) return false;
+    if (!host.starts_with("*.")) return place->host == host;
+    return place->host.ends_with(host.substr(1));
   }
 
   // A name could stand for any interface, and for another one tomorrow.

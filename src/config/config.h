@@ -19,6 +19,7 @@
 
 #include "config/node.h"
 #include "config/secret.h"
+#include "issuer/issuer.h"
 #include "platform/clock.h"
 #include "tls/certificate.h"
 #include "tls/server_context.h"
@@ -202,6 +203,7 @@ struct MtlsConfig {
 struct MethodConfig {
   const Node* options = nullptr;     // never null once loaded; satisfies the schema of the method
   std::vector<std::string> headers;  // every field that it sets, the one with the credential first
+  std::string origin;                // its name
   std::string where;                 // "origins.orders.identity[0].gateway_jwt"
   int assurance = 0;                 // see IdentityTraits
   // What the references in `options` stand for, by the node that holds the reference.
@@ -300,6 +302,13 @@ struct AccessLogConfig {
   QueryValues query_values = QueryValues::redact;
 };
 
+// The gateway's own OIDC issuer.
+struct IssuerConfig {
+  issuer::IssuerOptions options;
+  std::string directory;  // of its keys; replicas share it
+  Position position;
+};
+
 struct ConsumersConfig {
   std::string file;      // hashed keys kept by hand; "" none
   std::string database;  // SQLite
@@ -321,6 +330,7 @@ struct Config {
   std::vector<RouteConfig> routes;
   AccessLogConfig access_log;
   ConsumersConfig consumers;
+  std::optional<IssuerConfig> issuer;
 
   std::shared_ptr<const Document> document;
 };

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "config/diagnostics.h"
+#include "gateway/issuer_keeper.h"
 #include "gateway/snapshot.h"
 
 namespace postern::gateway {
@@ -30,6 +31,7 @@ class DryRun {
   std::unique_ptr<observe::MetricRegistry> registry_;
   std::unique_ptr<observe::GatewayMetrics> metrics_;
   std::unique_ptr<ManagedCertificates> managed_;  // nullptr if no origin asks for it
+  std::unique_ptr<IssuerKeeper> issuer_;          // nullptr: no issuer is configured
   std::shared_ptr<const Snapshot> snapshot_;
 };
 

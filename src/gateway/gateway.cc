@@ -159,6 +159,14 @@ Gateway::Candidate Gateway::load(From from, LoadReport& report) {
       }
     }
     if (prepared) {
+      Result<std::shared_ptr<IssuerKeeper>> issuer = issuer_for(*config);
+      if (issuer) {
+        candidate.issuer = std::move(*issuer);
+      } else {
+        prepared = unusable(config->issuer->directory, issuer.error());
+      }
+    }
+    if (prepared) {
       Result<void> provided = provide_certificates(*config);
       // An authority that has come to its end must not keep files from being renewed: what it has issued is there, and
       // requests that need it are refused once it has expired.
@@ -174,14 +182,15 @@ Gateway::Candidate Gateway::load(From from, LoadReport& report) {
       return candidate;
     }
     const std::uint64_t memory = config->buffer_memory != 0 ? config->buffer_memory : available_memory() / 4;
-    const Snapshot::Services services{{options_.clock, candidate.keys.get(), rate_table_.get(), {}},
-                                      {options_.clock, options_.entropy},
-                                      *metrics_,
-                                      *registry_,
-                                      static_cast<std::size_t>(memory) / workers_.size(),
-                                      static_cast<unsigned>(workers_.size()),
-                                      tickets_,
-                                      managed_.get()};
+    const Snapshot::Services services{
+        {options_.clock, candidate.keys.get(), rate_table_.get(), {}},
+        {options_.clock, options_.entropy, candidate.issuer ? candidate.issuer->mint() : nullptr},
+        *metrics_,
+        *registry_,
+        static_cast<std::size_t>(memory) / workers_.size(),
+        static_cast<unsigned>(workers_.size()),
+        tickets_,
+        managed_.get()};
     candidate.snapshot =
         keep_alive(Snapshot::build(config, services, snapshot_.get(), generation_ + 1, diagnostics), candidate.keys);
   }
@@ -201,6 +210,7 @@ void Gateway::take_over(Candidate candidate) {
     old_key_stores_.push_back(std::move(key_store_));
   }
   key_store_ = std::move(candidate.keys);
+  issuer_ = std::move(candidate.issuer);
   metrics_->set_generation(generation_);
 }
 
@@ -270,6 +280,15 @@ Result<std::shared_ptr<store::KeyStore>> Gateway::key_store_for(const config::Co
     }
   });
   return keys;
+}
+
+Result<std::shared_ptr<IssuerKeeper>> Gateway::issuer_for(const config::Config& config) const {
+  if (!config.issuer) return nullptr;
+  if (issuer_ && issuer_->is(*config.issuer)) return issuer_;
+  Result<std::unique_ptr<IssuerKeeper>> opened =
+      IssuerKeeper::open(*config.issuer, options_.clock.wall(), options_.entropy);
+  if (!opened) return std::unexpected(std::move(opened.error()));
+  return std::shared_ptr<IssuerKeeper>(std::move(*opened));
 }
 
 // Nobody but this thread gives out a store of the list again: one holder left is the list itself.
@@ -518,6 +537,7 @@ Task<void> Gateway::every_second() {
   for (;;) {
     co_await loop_.sleep_for(std::chrono::seconds(1));
     close_unused_key_stores();
+    if (issuer_) issuer_->tick(options_.clock.wall(), options_.log);
     if (draining_) continue;
     const bool changed = secret_files_->changed(options_.clock.wall());
     const bool due = managed_ && managed_->renewal_due(*snapshot_->config, options_.clock.wall());

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "gateway/control_server.h"
+#include "gateway/issuer_keeper.h"
 #include "gateway/managed_certificates.h"
 #include "gateway/secret_files.h"
 #include "gateway/signals.h"
@@ -79,6 +80,7 @@ class Gateway final : public TaskSet::ErrorHandler {
     std::string text;
     std::unique_ptr<SecretFiles> files;
     std::shared_ptr<store::KeyStore> keys;     // the running one, if it is the same; nullptr if no policy asks
+    std::shared_ptr<IssuerKeeper> issuer;      // the running one, if it is the same; nullptr if there is none
     std::shared_ptr<const Snapshot> snapshot;  // keeps `keys` alive; nullptr if the load has failed
   };
   [[nodiscard]] LoadReport reload(From from);
@@ -86,6 +88,7 @@ class Gateway final : public TaskSet::ErrorHandler {
   void take_over(Candidate candidate);
   [[nodiscard]] Result<void> prepare_services(const config::Config& config);
   [[nodiscard]] Result<std::shared_ptr<store::KeyStore>> key_store_for(const config::Config& config) const;
+  [[nodiscard]] Result<std::shared_ptr<IssuerKeeper>> issuer_for(const config::Config& config) const;
   void close_unused_key_stores();
   [[nodiscard]] Result<void> open_control_listeners(const config::Config& config);
   void watch_origins();
@@ -117,6 +120,7 @@ class Gateway final : public TaskSet::ErrorHandler {
   // Of earlier configurations, while a request that began with one may still ask. Closed here, because closing waits
   // for the store's thread, and no loop may.
   std::vector<std::shared_ptr<store::KeyStore>> old_key_stores_;
+  std::shared_ptr<IssuerKeeper> issuer_;  // nullptr: no issuer is configured
   std::unique_ptr<store::RateTable> rate_table_;
   std::shared_ptr<tls::TicketKeys> tickets_;
   std::unique_ptr<ManagedCertificates> managed_;  // nullptr until a configuration asks for them

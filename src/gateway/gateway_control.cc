@@ -14,14 +14,18 @@ ControlAnswer wrong_method() { return text(405, "method not allowed\n"); }
 
 }  // namespace
 
-bool Gateway::ready() const { return !draining_ && (!key_store_ || key_store_->status().available); }
+bool Gateway::ready() const {
+  return !draining_ && (!key_store_ || key_store_->status().available) && (!issuer_ || issuer_->current());
+}
 
 ControlAnswer Gateway::observe_request(const ControlRequest& request) {
   if (request.method != "GET" && request.method != "HEAD") return wrong_method();
   if (request.path == "/healthz") return text(200, "ok\n");
   if (request.path == "/readyz") {
     if (ready()) return text(200, "ready\n");
-    return text(503, draining_ ? "draining\n" : "the key store is unavailable\n");
+    if (draining_) return text(503, "draining\n");
+    return text(503, issuer_ && !issuer_->current() ? "the keys of the issuer are others than those in its directory\n"
+                                                    : "the key store is unavailable\n");
   }
   if (request.path == "/metrics") {
     update_gauges();

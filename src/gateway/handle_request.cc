@@ -5,6 +5,7 @@
 #include "gateway/account.h"
 #include "gateway/fail.h"
 #include "gateway/grpc.h"
+#include "gateway/issuer_documents.h"
 #include "gateway/origin_exchange.h"
 #include "gateway/request_rules.h"
 #include "gateway/response_rules.h"
@@ -71,6 +72,10 @@ Task<AfterResponse> handle_request(LoopContext& context, http::Downstream& clien
   if (accepted) accepted = check_authority(client.connection(), exchange.target);
   const bool redirected = accepted && redirect_to_https(listener, exchange);
   if (redirected) co_return co_await reply(context, client, route, exchange, account);
+  // No route can take the place of what verifiers of the gateway's own tokens read.
+  if (accepted && answer_issuer_document(snapshot, exchange)) {
+    co_return co_await reply(context, client, route, exchange, account);
+  }
 
   // step 3: find the route
   if (accepted) {

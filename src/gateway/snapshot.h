@@ -86,7 +86,8 @@ class Snapshot {
   std::vector<ListenerPlan> listeners;
   observe::RouteMetrics unmatched;  // requests that found no route
   std::size_t loop_buffer_memory = 0;
-  const store::KeyStore* keys = nullptr;  // where api_key policies look; outlives the snapshot
+  std::shared_ptr<const issuer::TokenMint> mint;  // what the issuer publishes; nullptr: there is none
+  const store::KeyStore* keys = nullptr;          // where api_key policies look; outlives the snapshot
   // Every header that the gateway vouches for: identity of any origin, policies, forwarding.
   http::ReservedNames reserved;
 

@@ -14,6 +14,7 @@
 #include "config/diagnostics.h"
 #include "config/schema.h"
 #include "identity/identity.h"
+#include "issuer/token_mint.h"
 
 namespace postern::identity {
 
@@ -21,6 +22,7 @@ namespace postern::identity {
 struct Services {
   const Clock& clock;
   const Entropy& entropy;
+  std::shared_ptr<issuer::TokenMint> mint = nullptr;  // of the gateway's issuer; nullptr: none is configured
 };
 
 struct CatalogEntry {

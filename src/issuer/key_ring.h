@@ -31,6 +31,7 @@ struct RotationTimes {
   Duration overlap = std::chrono::hours(24);      // at least as long as a token lives
 
   static constexpr Duration kMinLead = std::chrono::hours(1);
+  bool operator==(const RotationTimes&) const = default;
 };
 
 class KeyRing {

@@ -7,6 +7,7 @@
 #include <array>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "jose/base64url.h"
 #include "jose/jwk_set.h"
@@ -48,14 +49,44 @@ TEST(Jwk, ThumbprintsAreThoseOfTheRfcs) {
   EXPECT_EQ(private_key_from_jwk(kEd25519Key)->public_key().thumbprint(), kEd25519Thumbprint);
 }
 
-// Anybody can make a signature that such a key verifies for every text.
-TEST(Jwk, PointsOfSmallOrderAreNoKeys) {
+// Anybody can make a signature that a key of small order verifies for every text; no signature fits a point that is off
+// the curve. OpenSSL takes both.
+TEST(Jwk, OfEd25519IsAPointThatSigns) {
   const std::string zeros(31, '\0');
   const std::string ones(30, '\xff');
-  for (const std::string& point : {zeros + '\0', '\1' + zeros, zeros + '\x80', '\xec' + ones + '\x7f',
-                                   '\xec' + ones + '\xff', '\xed' + ones + '\x7f', '\xee' + ones + '\x7f'}) {
-    const std::string jwk = R"({"kty":"OKP","crv":"Ed25519","x":")" + to_base64url(point) + "\"}";
-    EXPECT_FALSE(public_key_from_jwk(*Json::parse(jwk))) << jwk;
+  const std::string eighth =
+      "\x26\xe8\x95\x8f\xc2\xb2\x27\xb0\x45\xc3\xf4\x89\xf2\xef\x98\xf0"
+      "\xd5\xdf\xac\x05\xd3\xc6\x33\x39\xb1\x38\x02\x88\x6d\x53\xfc\x05";
+  const std::string minus_eighth =  // its y and this one add up to 2^255 - 19
+      "\xc7\x17\x6a\x70\x3d\x4d\xd8\x4f\xba\x3c\x0b\x76\x0d\x10\x67\x0f"
+      "\x2a\x20\x53\xfa\x2c\x39\xcc\xc6\x4e\xc7\xfd\x77\x92\xac\x03\x7a";
+  const std::string_view small = "for which anybody can sign", off = "not on its curve";
+  const std::vector<std::pair<std::string, std::string_view>> bad = {
+      {zeros + '\0', small},
+      {zeros + '\x80', small},
+      {'\1' + zeros, small},
+      {'\1' + std::string(30, '\0') + '\x80', small},
+      {'\xec' + ones + '\x7f', small},
+      {'\xec' + ones + '\xff', small},
+      {eighth, small},
+      {minus_eighth, small},
+      {eighth.substr(0, 31) + '\x85', small},
+      {'\2' + zeros, off},
+      {'\7' + zeros, off},
+      // 2^255 - 19 and what follows: other spellings of 0, 1 and 3 (RFC 8032 5.1.3).
+      {'\xed' + ones + '\x7f', off},
+      {'\xee' + ones + '\x7f', off},
+      {'\xee' + ones + '\xff', off},
+      {'\xf0' + ones + '\x7f', off},
+      {'\xff' + ones + '\xff', off}};
+  const auto jwk = [](std::string_view point) {
+    return R"({"kty":"OKP","crv":"Ed25519","x":")" + to_base64url(point) + "\"}";
+  };
+  for (const auto& [point, why] : bad) {
+    EXPECT_THAT(refusal(jwk(point)), HasSubstr(why)) << to_base64url(point);
+  }
+  for (const std::string& good : {'\3' + zeros, '\4' + std::string(30, '\0') + '\x80', '\xe9' + ones + '\x7f'}) {
+    EXPECT_EQ(refusal(jwk(good)), "") << to_base64url(good);
   }
 }
 

@@ -105,16 +105,16 @@ TokenResult<Jws> Jws::parse(std::string_view token) {
 }
 
 template <typename Key>
-TokenResult<std::string> Jws::verify_with(const Key& key) const {
+TokenResult<VerifiedPayload> Jws::verify_with(const Key& key) const {
   if (header_.algorithm != key.algorithm()) return refuse(TokenFault::algorithm_mismatch);
   if (!key.verify(signing_input_, signature_)) return refuse(TokenFault::bad_signature);
-  return payload_;
+  return VerifiedPayload(payload_);
 }
 
-TokenResult<std::string> Jws::verify(const PublicKey& key) const { return verify_with(key); }
-TokenResult<std::string> Jws::verify(const SymmetricKey& key) const { return verify_with(key); }
+TokenResult<VerifiedPayload> Jws::verify(const PublicKey& key) const { return verify_with(key); }
+TokenResult<VerifiedPayload> Jws::verify(const SymmetricKey& key) const { return verify_with(key); }
 
-TokenResult<std::string> Jws::verify(const KeySet& keys) const {
+TokenResult<VerifiedPayload> Jws::verify(const KeySet& keys) const {
   if (header_.kid.empty()) {
     const PublicKey* const key = keys.only(header_.algorithm);
     if (key) return verify_with(*key);

@@ -30,6 +30,20 @@ struct JwsHeader {
   std::string type;  // typ as it was written, "": none
 };
 
+struct UnverifiedClaims;  // jwt.h
+
+// The payload of a token whose signature was good: a copy, which the caller may believe. Only Jws::verify() makes one,
+// so whatever takes it cannot be given the payload of a token that nobody has checked.
+class VerifiedPayload {
+ public:
+  [[nodiscard]] const std::string& text() const noexcept [[clang::lifetimebound]] { return text_; }
+
+ private:
+  friend class Jws;
+  explicit VerifiedPayload(std::string text) noexcept : text_(std::move(text)) {}
+  std::string text_;
+};
+
 // A token that has been taken apart. Nothing of it is to be believed before verify() has succeeded.
 class Jws {
  public:
@@ -38,24 +52,23 @@ class Jws {
   [[nodiscard]] static TokenResult<Jws> parse(std::string_view token);
 
   [[nodiscard]] const JwsHeader& header() const noexcept [[clang::lifetimebound]] { return header_; }
-  // Decoded, and forged for all that is known: good for choosing an issuer by name, and for nothing that decides.
-  [[nodiscard]] const std::string& unverified_payload() const noexcept [[clang::lifetimebound]] { return payload_; }
 
-  // The payload, if the key has signed it: a copy, which the caller may believe. With one key there is nothing to
-  // choose, so kid does not count. Faults: algorithm_mismatch, bad_signature.
-  [[nodiscard]] TokenResult<std::string> verify(const PublicKey& key) const;
-  [[nodiscard]] TokenResult<std::string> verify(const SymmetricKey& key) const;
+  // The payload, if the key has signed it. With one key there is nothing to choose, so kid does not count. Faults:
+  // algorithm_mismatch, bad_signature.
+  [[nodiscard]] TokenResult<VerifiedPayload> verify(const PublicKey& key) const;
+  [[nodiscard]] TokenResult<VerifiedPayload> verify(const SymmetricKey& key) const;
   // With the key that kid and alg name; unknown_key or algorithm_mismatch if there is none. Without kid: with the only
   // key for that alg, else ambiguous_key.
-  [[nodiscard]] TokenResult<std::string> verify(const KeySet& keys) const;
+  [[nodiscard]] TokenResult<VerifiedPayload> verify(const KeySet& keys) const;
 
   // Whether typ is `wanted`: media types (RFC 7515 4.1.9), so case does not count and "application/" may be left out.
   [[nodiscard]] bool has_type(std::string_view wanted) const noexcept;
 
  private:
+  friend TokenResult<UnverifiedClaims> unverified_claims(const Jws& jws);
   Jws() = default;
   template <typename Key>
-  [[nodiscard]] TokenResult<std::string> verify_with(const Key& key) const;
+  [[nodiscard]] TokenResult<VerifiedPayload> verify_with(const Key& key) const;
   std::string signing_input_;  // header.payload, as it was written
   JwsHeader header_{};
   std::string payload_;

@@ -28,7 +28,7 @@ std::string outcome(std::string_view token, const Keys& keys) {
   if (!jws) return std::string(text_of(jws.error()));
   auto payload = jws->verify(keys);
   EXPECT_EQ(ERR_peek_error(), 0u);
-  return payload ? *payload : std::string(text_of(payload.error()));
+  return payload ? payload->text() : std::string(text_of(payload.error()));
 }
 template <typename Keys>
 TokenFault fault(std::string_view token, const Keys& keys) {

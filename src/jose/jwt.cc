@@ -66,7 +66,7 @@ TokenResult<Claims> verify_with(std::string_view token, const Keys& keys, const 
   const TokenResult<Jws> jws = Jws::parse(token);
   if (!jws) return refuse(jws.error());
   if (!expected.type.empty() && !jws->has_type(expected.type)) return refuse(TokenFault::wrong_type);
-  const TokenResult<std::string> payload = jws->verify(keys);
+  const TokenResult<VerifiedPayload> payload = jws->verify(keys);
   if (!payload) return refuse(payload.error());
   TokenResult<Claims> claims = Claims::parse(*payload);
   if (!claims) return claims;
@@ -76,7 +76,7 @@ TokenResult<Claims> verify_with(std::string_view token, const Keys& keys, const 
 
 }  // namespace
 
-TokenResult<Claims> Claims::parse(std::string_view text) {
+TokenResult<Claims> Claims::read(std::string_view text) {
   auto json = Json::parse(text, kClaimsLimits);
   if (!json || !json->if_object()) return refuse(TokenFault::bad_claims);
   Claims out;
@@ -87,6 +87,14 @@ TokenResult<Claims> Claims::parse(std::string_view text) {
                     read_time(out.json_, "iat", out.issued_at_);
   if (!good) return refuse(TokenFault::bad_claims);
   return out;
+}
+
+TokenResult<Claims> Claims::parse(const VerifiedPayload& payload) { return read(payload.text()); }
+
+TokenResult<UnverifiedClaims> unverified_claims(const Jws& jws) {
+  TokenResult<Claims> claims = Claims::read(jws.payload_);
+  if (!claims) return refuse(claims.error());
+  return UnverifiedClaims{std::move(claims->issuer_), claims->expires_, jws.payload_};
 }
 
 TokenResult<void> validate(const Claims& claims, const Expectations& expected) {

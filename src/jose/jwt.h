@@ -17,14 +17,14 @@
 
 namespace postern::jose {
 
-// Claims as they were read. Registered ones are checked for type and bounds; nothing is judged yet.
+// Claims as a key has signed them. Registered ones are checked for type and bounds; nothing is judged yet.
 class Claims {
  public:
   // An object as json.h reads it, at most 16 levels deep. Fault: bad_claims, also for iss, sub or jti that is no text
   // of 1 to 2,048 bytes without control characters, aud that is neither text nor a list of at most 100 texts, and times
   // that are no number from 0 on. NumericDate may have a fraction (RFC 7519 2). A time after 2250, which WallTime could
   // not be calculated with, counts as the beginning of 2250.
-  [[nodiscard]] static TokenResult<Claims> parse(std::string_view json);
+  [[nodiscard]] static TokenResult<Claims> parse(const VerifiedPayload& payload);
 
   // "" and nullopt: not there.
   [[nodiscard]] const std::string& issuer() const noexcept [[clang::lifetimebound]] { return issuer_; }
@@ -38,12 +38,26 @@ class Claims {
   [[nodiscard]] const Json& json() const noexcept [[clang::lifetimebound]] { return json_; }
 
  private:
+  friend TokenResult<UnverifiedClaims> unverified_claims(const Jws& jws);
   Claims() = default;
+  [[nodiscard]] static TokenResult<Claims> read(std::string_view text);
   Json json_;
   std::string issuer_, subject_, jwt_id_;
   std::vector<std::string> audience_;
   std::optional<WallTime> expires_, not_before_, issued_at_;
 };
+
+// What a token says of itself before anybody has checked it, and so perhaps a forgery. Nothing here can be judged by
+// validate(). Good for two things: choosing, by name, the issuer whose keys the token has to verify with; and, for a
+// token that we were given as our own credential, knowing when to ask for the next one.
+struct UnverifiedClaims {
+  std::string issuer;               // "": none
+  std::optional<WallTime> expires;  // nullopt: no exp
+  std::string text;                 // the whole payload: JSON as Claims::parse() reads it
+};
+
+// Fault: bad_claims, as Claims::parse().
+[[nodiscard]] TokenResult<UnverifiedClaims> unverified_claims(const Jws& jws);
 
 // What a verifier insists on. Issuer and audience have no default: a token is good for somebody or for nobody
 // (RFC 8725 3.8, 3.9), so with either left empty nothing is accepted.

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #include "jose/test_vectors.h"
@@ -23,9 +24,17 @@ std::string claims_text(std::string_view more = "", std::string_view aud = R"("h
          std::string(more) + "}";
 }
 
+// Claims that a key has signed, which is the only way to have some.
+TokenResult<Claims> read(std::string_view text) {
+  static const SymmetricKey key = SymmetricKey::from_bytes(std::string(32, 'k'), Algorithm::HS256).value();
+  const auto payload = Jws::parse(sign_jws(key, text).value()).value().verify(key);
+  EXPECT_TRUE(payload);
+  return Claims::parse(payload.value());
+}
+
 // The fault of claims, or "good".
 std::string judged(std::string_view text, const Expectations& what) {
-  const auto claims = Claims::parse(text);
+  const auto claims = read(text);
   if (!claims) return std::string(text_of(claims.error()));
   const auto verdict = validate(*claims, what);
   return verdict ? "good" : std::string(text_of(verdict.error()));
@@ -33,7 +42,7 @@ std::string judged(std::string_view text, const Expectations& what) {
 std::string text(TokenFault fault) { return std::string(text_of(fault)); }
 
 TEST(Claims, AreReadAsTheyStand) {
-  const auto claims = Claims::parse(
+  const auto claims = read(
       R"({"iss":"i","sub":"s","aud":["a","b"],"exp":1700000300.25,"nbf":1e9,"iat":0,"jti":"j","extra":{"x":[1]}})");
   ASSERT_TRUE(claims);
   EXPECT_EQ(claims->issuer(), "i");
@@ -45,7 +54,7 @@ TEST(Claims, AreReadAsTheyStand) {
   EXPECT_EQ(claims->not_before(), WallTime(1'000'000'000s));
   EXPECT_EQ(claims->issued_at(), WallTime(0s));
   EXPECT_EQ(claims->json().find("extra")->find("x")->if_array()->front().if_int64(), 1);
-  const auto empty = Claims::parse("{}");
+  const auto empty = read("{}");
   ASSERT_TRUE(empty);
   EXPECT_EQ(empty->issuer(), "");
   EXPECT_TRUE(empty->audience().empty());
@@ -95,7 +104,7 @@ TEST(Claims, OfTheWrongTypeAreRefused) {
 
 TEST(Claims, TimesOfAnyLengthCanBeCalculatedWith) {
   for (const std::string_view exp : {"9999999999999", "9223372036854775807", "18446744073709551615", "1e308"}) {
-    const auto claims = Claims::parse(R"({"exp":)" + std::string(exp) + "}");
+    const auto claims = read(R"({"exp":)" + std::string(exp) + "}");
     ASSERT_TRUE(claims) << exp;
     EXPECT_EQ(claims->expires(), WallTime(8'836'128'000s)) << exp;
     EXPECT_GT(*claims->expires() + 24h * 3650, *claims->expires()) << exp;
@@ -205,6 +214,32 @@ TEST(Jwt, IsJudgedFromTheOutsideInwards) {
   EXPECT_EQ(verify_jwt(sign_jws(secret, claims_text()).value(), secret, what)->subject(), "gateway");
 }
 
+TEST(Jwt, WhatNobodyHasSignedCannotBeJudged) {
+  static_assert(!std::is_constructible_v<VerifiedPayload, std::string>);
+  static_assert(!std::is_default_constructible_v<VerifiedPayload>);
+  static_assert(!std::is_invocable_v<decltype(Claims::parse), std::string>);
+  static_assert(!std::is_invocable_v<decltype(validate), UnverifiedClaims, Expectations>);
+  const SymmetricKey key = SymmetricKey::from_bytes(std::string(32, 'k'), Algorithm::HS256).value();
+  const auto unverified = [&](std::string_view payload) {
+    std::string token = sign_jws(key, payload).value();
+    token.back() = token.back() == 'A' ? 'E' : 'A';
+    const auto jws = Jws::parse(token).value();
+    EXPECT_EQ(jws.verify(key).error(), TokenFault::bad_signature);
+    return unverified_claims(jws);
+  };
+  const auto claims = unverified(R"({"iss":"https://issuer","exp":1700000300})");
+  ASSERT_TRUE(claims);
+  EXPECT_EQ(claims->issuer, "https://issuer");
+  EXPECT_EQ(claims->expires, WallTime(1'700'000'300s));
+  EXPECT_EQ(claims->text, R"({"iss":"https://issuer","exp":1700000300})");
+  ASSERT_TRUE(unverified("{}"));
+  EXPECT_EQ(unverified("{}")->issuer, "");
+  EXPECT_FALSE(unverified("{}")->expires);
+  for (const std::string_view bad : {"", "[]", R"({"iss":1})", R"({"iss":"a\u0000"})", R"({"exp":"1"})"}) {
+    EXPECT_EQ(unverified(bad).error(), TokenFault::bad_claims) << bad;
+  }
+}
+
 TEST(ClaimsWriter, WritesWhatIsRead) {
   ClaimsWriter writer;
   const std::array<std::string_view, 2> groups = {"a", "b\"c"};
@@ -225,7 +260,7 @@ TEST(ClaimsWriter, WritesWhatIsRead) {
             R"({"iss":"https://issuer","sub":"gateway","aud":"https://orders","iat":1700000000,"nbf":1699999999,)"
             R"("exp":1700000300,"jti":"j","zo\u00eb":"\"\n","n":-1,"t":true,"groups":["a","b\"c"]})");
   EXPECT_EQ(judged(claims, expected()), "good");
-  EXPECT_EQ(*Claims::parse(claims)->json().find_string("zo\xc3\xab"), "\"\n");
+  EXPECT_EQ(*read(claims)->json().find_string("zo\xc3\xab"), "\"\n");
   EXPECT_EQ(ClaimsWriter().finish().value(), "{}");
   EXPECT_FALSE(ClaimsWriter().issuer("a").text("iss", "b").finish());
 }

@@ -89,8 +89,9 @@ struct HmacKey;
 class PublicKey {
  public:
   // `kid` "" is the thumbprint. Each of these fails if the key does not fit the algorithm or the limits of its owner,
-  // or if it is no valid key (a point that is not on its curve, parameters written out instead of a named curve). From
-  // a PEM block "PUBLIC KEY" (SubjectPublicKeyInfo).
+  // or if it is no valid key: a point that is not on its curve (of Ed25519 also one of small order, for which anybody
+  // can sign), parameters written out instead of a named curve. Whether the modulus of RSA has two primes cannot be
+  // seen. From a PEM block "PUBLIC KEY" (SubjectPublicKeyInfo).
   [[nodiscard]] static Result<PublicKey> from_pem(std::string_view pem, Algorithm algorithm, std::string_view kid = {},
                                                   Owner owner = Owner::us);
   // Takes its own copy of the public half, as from a certificate.

@@ -10,6 +10,7 @@
 
 #include "base/json_writer.h"
 #include "jose/base64url.h"
+#include "jose/ed25519_point.h"
 #include "tls/pem.h"
 
 namespace postern::jose::internal {
@@ -117,34 +118,19 @@ Result<void> check_rsa(EVP_PKEY* key, Algorithm algorithm, Owner owner) {
   return {};
 }
 
-// A point of small order, in every spelling of its y (RFC 8032 5.1.3 takes them, RFC 8032 5.1.7 would not notice): a
-// signature that fits it fits any text.
-bool has_small_order(std::array<unsigned char, 32> point) noexcept {
-  static constexpr std::array<std::string_view, 7> kPoints = {
-      "0000000000000000000000000000000000000000000000000000000000000000",
-      "0100000000000000000000000000000000000000000000000000000000000000",
-      "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
-      "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
-      "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-      "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-      "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"};
-  point.back() &= 0x7f;  // the sign of x
-  std::string hex;
-  for (const unsigned char byte : point) {
-    hex += "0123456789abcdef"[byte >> 4U];
-    hex += "0123456789abcdef"[byte & 0xfU];
-  }
-  return std::ranges::find(kPoints, hex) != kPoints.end();
-}
-
 Result<void> check_ed25519(EVP_PKEY* key, Algorithm algorithm) {
   if (EVP_PKEY_get_base_id(key) != EVP_PKEY_ED25519) return does_not_fit(key, algorithm, "Ed25519");
-  std::array<unsigned char, 32> point{};
+  Ed25519Point point{};
   std::size_t size = point.size();
-  if (EVP_PKEY_get_raw_public_key(key, point.data(), &size) != 1 || size != point.size() || has_small_order(point)) {
-    return unusable("the Ed25519 key is a point for which anybody can sign");
+  if (EVP_PKEY_get_raw_public_key(key, point.data(), &size) != 1 || size != point.size()) {
+    return unusable("the key cannot be read: OpenSSL does not give its point");
   }
-  return {};
+  switch (check_point(point)) {
+    case PointFault::none: return {};
+    case PointFault::off_curve: return unusable("the point of the Ed25519 key is not on its curve");
+    case PointFault::small_order: break;
+  }
+  return unusable("the Ed25519 key is a point for which anybody can sign");
 }
 
 Result<void> check_ec(EVP_PKEY* key, Algorithm algorithm) {

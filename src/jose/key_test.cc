@@ -7,8 +7,10 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
+#include <unistd.h>
 
 #include <array>
+#include <cstdio>
 #include <thread>
 #include <utility>
 
@@ -158,12 +160,49 @@ tls::KeyPtr rsa_with_exponent(unsigned long e, unsigned int bits = 2048) {
   return tls::KeyPtr(key);
 }
 
-// Nobody is there to type a passphrase, and a public key has none.
+// Where standard input comes from a pipe that holds `line`, as long as it lives.
+class TypedIn {
+ public:
+  explicit TypedIn(std::string_view line) : saved_(dup(STDIN_FILENO)) {
+    std::array<int, 2> ends{};
+    EXPECT_EQ(pipe(ends.data()), 0);
+    EXPECT_EQ(write(ends[1], line.data(), line.size()), static_cast<ssize_t>(line.size()));
+    EXPECT_EQ(dup2(ends[0], STDIN_FILENO), STDIN_FILENO);
+    close(ends[0]);
+    close(ends[1]);
+  }
+  TypedIn(const TypedIn&) = delete;
+  TypedIn& operator=(const TypedIn&) = delete;
+  ~TypedIn() {
+    if (saved_ < 0) {  // there was none
+      close(STDIN_FILENO);
+    } else {
+      dup2(saved_, STDIN_FILENO);
+      close(saved_);
+    }
+    std::clearerr(stdin);
+  }
+
+ private:
+  int saved_;
+};
+
+// Nobody is asked for a passphrase, and a public key has none. Without a terminal OpenSSL would read it from standard
+// input; there it would find the right one.
 TEST(Key, APublicKeyIsNotDecrypted) {
-  const std::string pem =
-      "-----BEGIN PUBLIC KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00000000000000000000000000000000\n\n"
-      "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----END PUBLIC KEY-----\n";
-  EXPECT_FALSE(PublicKey::from_pem(pem, Algorithm::ES256));
+  const PrivateKey key = make(Algorithm::ES256);
+  const std::string_view passphrase = "open sesame";
+  const tls::BioPtr bio(BIO_new(BIO_s_mem()));
+  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): the type that OpenSSL's own macros cast to
+  const auto encode = reinterpret_cast<i2d_of_void*>(&i2d_PUBKEY);
+  ASSERT_EQ(PEM_ASN1_write_bio(encode, "PUBLIC KEY", bio.get(), key.public_key().native(), EVP_aes_128_cbc(),
+                               reinterpret_cast<const unsigned char*>(passphrase.data()),
+                               static_cast<int>(passphrase.size()), nullptr, nullptr),
+            1);
+  const std::string pem = tls::content_of(bio.get());
+  ASSERT_THAT(pem, HasSubstr("ENCRYPTED"));
+  const TypedIn typed(std::string(passphrase) + "\n");
+  EXPECT_THAT(error_of(PublicKey::from_pem(pem, Algorithm::ES256)), HasSubstr("damaged or incomplete"));
 }
 
 TEST(Key, ASmallExponentIsForStrangersOnly) {

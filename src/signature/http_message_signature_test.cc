@@ -222,7 +222,7 @@ TEST(HttpMessageSignature, ExamplesOfTheRfc) {
       for (const char* name : row.covered) {
         if (name[0] != '"') policy.required_components.emplace_back(name);
       }
-      const auto verified = verify_message(received, policy, keys.find(), kCreated);
+      const auto verified = verify_message(received, policy, keys.find(), kCreated, std::nullopt);
       ASSERT_TRUE(verified) << row.label << ": " << verified.error().detail();
       EXPECT_EQ(verified->label, row.label);
       EXPECT_EQ(verified->keyid, row.keyid);

@@ -1,8 +1,9 @@
 #include "signature/http_message_verifier.h"
 
-#include <optional>
+#include <algorithm>
 #include <utility>
 
+#include "signature/content_digest.h"
 #include "signature/structured_field.h"
 
 namespace postern::signature {
@@ -11,6 +12,7 @@ namespace {
 // Bounds for what find_key looks up and remember_nonce keeps.
 constexpr std::size_t kMaxKeyid = 256;
 constexpr std::size_t kMaxNonce = 256;
+constexpr std::string_view kContentDigest = "content-digest";
 
 std::unexpected<Error> refuse(std::string detail) {
   return fail(Code::credentials_invalid, Side::client, "signature: " + std::move(detail));
@@ -107,6 +109,22 @@ Result<CoveredComponents> read_components(const sf::InnerList& list, const Verif
   return components;
 }
 
+// Whether the signature and the body belong together; before the signature is checked only whether it says so at all.
+Result<void> check_coverage(const CoveredComponents& components, const std::optional<std::string_view>& body) {
+  if (!body || body->empty() || components.covers(kContentDigest)) return {};
+  return refuse("does not cover content-digest, and there is a body");
+}
+
+Result<void> check_body(const Message& message, const CoveredComponents& components, std::string_view body) {
+  // With parameters, too: whoever signs a digest in whatever form means it.
+  if (std::ranges::find(components.list(), kContentDigest, &Component::name) == components.list().end()) return {};
+  std::string text;
+  if (!message.fields || !append_field(text, *message.fields, kContentDigest)) return refuse("no content-digest");
+  const Result<ContentDigest> digest = parse_content_digest(text);
+  if (!digest) return refuse(std::string(digest.error().detail()));
+  return digest->matches(body) ? Result<void>() : refuse("content-digest is not that of the body");
+}
+
 // The bytes of the signature with that label.
 const std::string* signature_of(const sf::Dictionary& signatures, std::string_view label) {
   const sf::Member* const member = sf::find(signatures, label);
@@ -123,7 +141,7 @@ WallTime replayable_until(std::int64_t created, const VerificationPolicy& policy
 }  // namespace
 
 Result<VerifiedSignature> verify_message(const Message& message, const VerificationPolicy& policy,
-                                         const FindKey& find_key, WallTime now) {
+                                         const FindKey& find_key, WallTime now, std::optional<std::string_view> body) {
   const Result<sf::Dictionary> inputs = read_dictionary(message, "signature-input");
   if (!inputs) return fail(inputs.error().code(), Side::client, std::string(inputs.error().detail()));
   const Result<sf::Dictionary> signatures = read_dictionary(message, "signature");
@@ -147,6 +165,9 @@ Result<VerifiedSignature> verify_message(const Message& message, const Verificat
   if (!in_time) return fail(in_time.error().code(), Side::client, std::string(in_time.error().detail()));
   Result<CoveredComponents> components = read_components(*list, policy);
   if (!components) return std::unexpected(std::move(components).error());
+  if (Result<void> covered = check_coverage(*components, body); !covered) {
+    return std::unexpected(std::move(covered).error());
+  }
 
   const MessageVerifier* const key = find_key(*parameters->keyid);
   if (!key) return refuse("unknown `keyid`");
@@ -158,12 +179,18 @@ Result<VerifiedSignature> verify_message(const Message& message, const Verificat
   Result<std::string> base = signature_base(message, *components, params);
   if (!base) return refuse(std::string(base.error().detail()));
   if (!key->verify(*base, *signature)) return refuse("does not fit the message and the key");
+  if (body) {
+    if (Result<void> fits = check_body(message, *components, *body); !fits) {
+      return std::unexpected(std::move(fits).error());
+    }
+  }
   if (policy.remember_nonce &&
       !policy.remember_nonce(*parameters->keyid, *parameters->nonce, replayable_until(*parameters->created, policy))) {
     return refuse("`nonce` was used before");
   }
-  return VerifiedSignature{input.key, std::string(*parameters->keyid), *parameters->created, std::move(*components),
-                           std::move(*base)};
+  return VerifiedSignature{
+      input.key,       std::string(*parameters->keyid), *parameters->created, std::move(*components), std::move(*base),
+      body.has_value()};
 }
 
 }  // namespace postern::signature

@@ -2,13 +2,15 @@
 // other languages.
 //
 // A signature says no more than what it covers, so a policy without required components accepts a proof that fits every
-// request (RFC 9421 7.2.1); the default one demands what names a request. A covered content-digest binds the body only
-// after the body was compared with it (signature/content_digest.h). Pure; any thread.
+// request (RFC 9421 7.2.1); the default one demands what names a request. A signature covers fields: it says something
+// of the body only if it covers content-digest and somebody compares the two, so the body is an argument here. Pure;
+// any thread.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -44,12 +46,17 @@ struct VerifiedSignature {
   std::int64_t created = 0;
   CoveredComponents components;
   std::string base;
+  bool body_bound = false;  // with another body this signature would have been refused; false: nobody has looked
 };
 
-// Reads Signature-Input and Signature from the message's fields. Errors, all Side::client, with a detail that says
-// which rule was broken and holds nothing of the key: credentials_missing if there is no signature at all,
-// credentials_invalid for everything else.
+// Reads Signature-Input and Signature from the message's fields. `body` is the whole body as it was received in this
+// hop, with any content coding: if it is not empty, content-digest (RFC 9530) must be covered, without parameters; if
+// content-digest is covered, it must be that of the body, so a body that was taken away is noticed. nullopt: the caller
+// does not have the body, and must not act on it before it has compared it (signature/content_digest.h). Errors, all
+// Side::client, with a detail that says which rule was broken and holds nothing of the key: credentials_missing if
+// there is no signature at all, credentials_invalid for everything else.
 [[nodiscard]] Result<VerifiedSignature> verify_message(const Message& message, const VerificationPolicy& policy,
-                                                       const FindKey& find_key, WallTime now);
+                                                       const FindKey& find_key, WallTime now,
+                                                       std::optional<std::string_view> body);
 
 }  // namespace postern::signature

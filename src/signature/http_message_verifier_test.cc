@@ -59,9 +59,13 @@ struct SignedRequest {
 };
 
 // "" if the signature is accepted, else why not.
-std::string verify(const SignedRequest& request, const VerificationPolicy& policy = {}, WallTime now = kNow) {
-  const auto verified = verify_message(request.message, policy, SignedRequest::keys().find(), now);
-  if (verified) return "";
+std::string verify(const SignedRequest& request, const VerificationPolicy& policy = {}, WallTime now = kNow,
+                   std::optional<std::string_view> body = std::nullopt) {
+  const auto verified = verify_message(request.message, policy, SignedRequest::keys().find(), now, body);
+  if (verified) {
+    EXPECT_EQ(verified->body_bound, body.has_value());
+    return "";
+  }
   EXPECT_EQ(verified.error().side(), Side::client);
   EXPECT_TRUE(verified.error().code() == Code::credentials_invalid ||
               verified.error().code() == Code::credentials_missing);
@@ -169,6 +173,48 @@ TEST(HttpMessageVerifier, RequiredComponentsMustBeCovered) {
   EXPECT_EQ(verify(request.sign(), policy), "");
   policy.required_components.emplace_back("content-digest");
   EXPECT_EQ(verify(request, policy), "signature: does not cover content-digest");
+}
+
+// A captured signature, and a body of the attacker's.
+TEST(HttpMessageVerifier, TheBodyIsTheOneThatWasSigned) {
+  const auto with_body = [](const SignedRequest& request, std::string_view body) {
+    return verify(request, {}, kNow, body);
+  };
+  SignedRequest request;
+  request.sign();
+  EXPECT_EQ(with_body(request, kBody), "");
+  EXPECT_EQ(with_body(request, "{\"total\": 8}"), "signature: content-digest is not that of the body");
+  EXPECT_EQ(with_body(request, ""), "signature: content-digest is not that of the body") << "taken away";
+
+  const auto cover = [](SignedRequest& it, std::initializer_list<const char*> more) {
+    it.covered = CoveredComponents();
+    for (const char* name : {"@method", "@authority", "@path", "@query"}) EXPECT_TRUE(it.covered.add(name));
+    for (const char* name : more) EXPECT_TRUE(it.covered.add(name));
+  };
+  SignedRequest uncovered;
+  cover(uncovered, {});
+  uncovered.sign();
+  EXPECT_EQ(with_body(uncovered, kBody), "signature: does not cover content-digest, and there is a body");
+  EXPECT_EQ(with_body(uncovered, ""), "") << "a request without a body needs no digest";
+  SignedRequest as_bytes;
+  cover(as_bytes, {"\"content-digest\";bs"});
+  as_bytes.sign();
+  EXPECT_EQ(with_body(as_bytes, kBody), "signature: does not cover content-digest, and there is a body");
+  EXPECT_EQ(with_body(as_bytes, ""), "signature: content-digest is not that of the body");
+
+  SignedRequest weak;
+  weak.fields.set("Content-Digest", "md5=:AAAAAAAAAAAAAAAAAAAAAA==:");
+  weak.sign();
+  EXPECT_EQ(with_body(weak, kBody), "signature: Content-Digest has neither sha-256 nor sha-512");
+
+  // A nonce is used up by the request it was made for, not by one with another body.
+  std::set<std::string> seen;
+  VerificationPolicy policy;
+  policy.remember_nonce = [&](std::string_view, std::string_view nonce, WallTime) {
+    return seen.emplace(nonce).second;
+  };
+  EXPECT_NE(verify(request, policy, kNow, "other"), "");
+  EXPECT_EQ(verify(request, policy, kNow, kBody), "");
 }
 
 // A secret that is not set is an empty one: it must not let anybody in.
@@ -332,7 +378,7 @@ TEST(HttpMessageVerifier, MalformedFields) {
   EXPECT_EQ(verify(none), "no signature-input field");
   none.fields.append("Signature-Input", input);
   EXPECT_EQ(verify(none), "no signature field");
-  EXPECT_EQ(verify_message(none.message, {}, SignedRequest::keys().find(), kNow).error().code(),
+  EXPECT_EQ(verify_message(none.message, {}, SignedRequest::keys().find(), kNow, kBody).error().code(),
             Code::credentials_missing);
 }
 

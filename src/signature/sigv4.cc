@@ -120,20 +120,13 @@ class SignedHeaders {
   std::string names_;
 };
 
-bool starts_with_amz(std::string_view name) noexcept {
-  constexpr std::string_view kPrefix = "x-amz-";
-  return name.size() > kPrefix.size() && iequals(name.substr(0, kPrefix.size()), kPrefix);
-}
-
-bool is_own(std::string_view name) noexcept {
-  return iequals(name, "host") || iequals(name, "authorization") || iequals(name, kDateHeader) ||
-         iequals(name, kTokenHeader) || iequals(name, kHashHeader);
+bool is_named(std::string_view name, std::span<const std::string> names) noexcept {
+  return std::ranges::any_of(names, [name](const std::string& other) { return iequals(other, name); });
 }
 
 bool is_chosen(std::string_view name, std::span<const std::string> also_signed) noexcept {
-  if (is_own(name)) return false;
-  if (starts_with_amz(name) || iequals(name, "content-type")) return true;
-  return std::ranges::any_of(also_signed, [name](const std::string& other) { return iequals(other, name); });
+  if (iequals(name, "host") || is_taken_off(name, also_signed)) return false;
+  return iequals(name, "content-type") || is_named(name, also_signed);
 }
 
 SignedHeaders choose_headers(const SigV4Request& request, const SigV4Signature& made, std::string_view session_token) {
@@ -151,12 +144,12 @@ SignedHeaders choose_headers(const SigV4Request& request, const SigV4Signature& 
   return out;
 }
 
-std::string canonical_request_of(const SigV4Request& request, const SignedHeaders& headers) {
+std::string canonical_request_of(const SigV4Request& request, PathRule path_rule, const SignedHeaders& headers) {
   std::string out;
   out.reserve(512);
   out += request.method;
   out.push_back('\n');
-  out += canonical_path(request.path, request.path_rule);
+  out += canonical_path(request.path, path_rule);
   out.push_back('\n');
   out += canonical_query(request.query);
   out.push_back('\n');
@@ -221,6 +214,13 @@ PathRule path_rule_of(std::string_view service) noexcept {
   const bool is_s3 =
       service == "s3" || service == "s3-object-lambda" || service == "s3-outposts" || service == "s3express";
   return is_s3 ? PathRule::object_key : PathRule::normalize_and_encode;
+}
+
+bool is_taken_off(std::string_view name, std::span<const std::string> also_signed) noexcept {
+  constexpr std::string_view kPrefix = "x-amz-";
+  const auto same = [name](std::string_view own) { return http::is_alias_of(name, own); };
+  if (std::ranges::any_of(kSigV4Fields, same)) return true;
+  return http::is_alias_of(name.substr(0, kPrefix.size()), kPrefix) && !is_named(name, also_signed);
 }
 
 std::string payload_hash_of(std::string_view body) {
@@ -288,11 +288,13 @@ Result<SigV4Signature> sign_v4(const SigV4Request& request, std::string_view acc
 
   SigV4Signature out;
   out.amz_date = amz_date(now);
+  const PathRule service_rule = path_rule_of(key.service());
+  const PathRule path_rule = request.path_rule.value_or(service_rule);
   const bool sends_hash = request.hash_header == HashHeader::always || request.payload_hash == kUnsignedPayload ||
-                          path_rule_of(key.service()) == PathRule::object_key;
+                          service_rule == PathRule::object_key || path_rule == PathRule::object_key;
   if (sends_hash) out.content_sha256 = request.payload_hash;
   const SignedHeaders headers = choose_headers(request, out, session_token);
-  out.canonical_request = canonical_request_of(request, headers);
+  out.canonical_request = canonical_request_of(request, path_rule, headers);
 
   out.string_to_sign.reserve(192);
   out.string_to_sign += kAlgorithm;

@@ -2,7 +2,10 @@
 //
 // IAM computes the same signature from the request as it arrives, so what is signed must be what is sent: path and
 // query byte for byte, Host as the origin sees it. Fields that a hop may change (Via, Connection, User-Agent, ...) are
-// not signed; Host, Content-Type and every X-Amz-* are.
+// not signed; Host, Content-Type and what the caller names are.
+//
+// X-Amz-* are orders to the service (copy that object, grant this right, do this action), and signed they are the
+// gateway's own. So only those are signed that the caller names, and a client's others have to go: is_taken_off().
 //
 // Two rules are a matter of the service: S3 takes the path as an object key, encoded once and never normalised; all
 // others normalise it and encode what is already encoded once more. S3 also wants the payload's hash as a header.
@@ -10,7 +13,9 @@
 // No I/O and no clock; SigV4Key is immutable and may be used on several threads at once, the rest is pure.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -67,21 +72,29 @@ inline constexpr std::string_view kEmptyPayloadHash =
 [[nodiscard]] std::string payload_hash_of(std::string_view body);
 
 enum class HashHeader : std::uint8_t {
-  as_needed,  // X-Amz-Content-Sha256 for S3, and wherever the payload is unsigned
+  as_needed,  // X-Amz-Content-Sha256 for S3 and whatever has its path rule, and wherever the payload is unsigned
   always,
 };
+
+// The fields that a signature may bring, in lower case. All four are taken off a client's request, whether or not there
+// is one to take its place.
+inline constexpr std::array<std::string_view, 4> kSigV4Fields = {"authorization", "x-amz-content-sha256", "x-amz-date",
+                                                                 "x-amz-security-token"};
+
+// Whether a client's field of that name must not go out beside a signature: one of kSigV4Fields, or an X-Amz-* that is
+// not in `also_signed`, also in another spelling that a service might fold into it (x_amz_acl).
+[[nodiscard]] bool is_taken_off(std::string_view name, std::span<const std::string> also_signed) noexcept;
 
 struct SigV4Request {
   std::string_view method;
   std::string_view path;   // as it is sent, from '/' to before '?'; empty means "/"
   std::string_view query;  // behind '?', as it is sent
   std::string_view host;   // as it is sent in Host, with a port if that has one
-  // All other fields. Those that the signature itself makes (Authorization, X-Amz-Date, X-Amz-Security-Token,
-  // X-Amz-Content-Sha256) and Host are passed over: the caller replaces them.
+  // All other fields; nullptr: none. Host and what is_taken_off() is passed over.
   const http::Headers* fields = nullptr;
   std::string_view payload_hash = kEmptyPayloadHash;  // 64 lower-case digits, or kUnsignedPayload
-  std::span<const std::string> also_signed;           // names of more fields to sign, in any case
-  PathRule path_rule = PathRule::normalize_and_encode;
+  std::span<const std::string> also_signed = {};      // names of more fields to sign, X-Amz-* among them, in any case
+  std::optional<PathRule> path_rule = {};             // nullopt: as the key's service has it
   HashHeader hash_header = HashHeader::as_needed;
 };
 

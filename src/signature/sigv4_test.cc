@@ -22,6 +22,18 @@ http::Headers& fill(http::Headers& headers, const Fields& fields) {
   return headers;
 }
 
+// What both tables are requests of; `headers` holds its fields.
+SigV4Request request_of(const auto& row, http::Headers& headers, std::span<const std::string> also_signed) {
+  SigV4Request request;
+  request.method = row.method;
+  request.path = row.path;
+  request.query = row.query;
+  request.host = "example.amazonaws.com";
+  request.fields = &fill(headers, row.fields);
+  request.also_signed = also_signed;
+  return request;
+}
+
 SigV4Key key_for(std::string_view service, WallTime now = kNow) {
   return SigV4Key::derive(kSecret, now, "us-east-1", service).value();
 }
@@ -254,13 +266,7 @@ TEST(SigV4, AgreesWithTheVendorsSuite) {
   const std::vector<std::string> also_signed = {"my-header1", "MY-HEADER2"};
   for (const auto& row : rows) {
     http::Headers headers;
-    SigV4Request request;
-    request.method = row.method;
-    request.path = row.path;
-    request.query = row.query;
-    request.host = "example.amazonaws.com";
-    request.fields = &fill(headers, row.fields);
-    request.also_signed = also_signed;
+    SigV4Request request = request_of(row, headers, also_signed);
     request.path_rule = row.path_rule;
     const auto signature = sign_v4(request, kKeyId, row.token, key, kNow);
     ASSERT_TRUE(signature) << row.name;
@@ -498,17 +504,12 @@ TEST(SigV4, AgreesWithAnIndependentImplementation) {
        "IQoJb3JpZ2luX2VjEXAMPLE+/==",
        "9f660d80b0e5ac757099c79f9e52277ea49d640c52bc833a64b4111747d37444"},
   };
+  const std::vector<std::string> also_signed = {"X-Amz-Meta-A", "X-Amz-Meta-A-B", "X-Amz-Meta-A1"};
   for (const auto& row : rows) {
     http::Headers headers;
     const std::string hash = row.body ? payload_hash_of(row.body) : std::string(kUnsignedPayload);
-    SigV4Request request;
-    request.method = row.method;
-    request.path = row.path;
-    request.query = row.query;
-    request.host = "example.amazonaws.com";
-    request.fields = &fill(headers, row.fields);
+    SigV4Request request = request_of(row, headers, also_signed);
     request.payload_hash = hash;
-    request.path_rule = path_rule_of(row.service);
     const auto signature = sign_v4(request, kKeyId, row.token, key_for(row.service), kNow);
     ASSERT_TRUE(signature) << row.name;
     EXPECT_EQ(signature_in(*signature), row.signature) << row.name << '\n' << signature->canonical_request;
@@ -556,11 +557,59 @@ TEST(SigV4, AClientsCopiesOfTheSignaturesFieldsAreNotSigned) {
                  {"X-Amzn-Trace-Id", "Root=1"},
                  {"Via", "1.1 x"}});
   request.fields = &headers;
-  const auto with = sign_v4(request, kKeyId, "token", key, kNow);
-  ASSERT_TRUE(without && with);
-  EXPECT_EQ(with->authorization, without->authorization);
-  headers.append("X-Amz-Meta-A", "1");
-  EXPECT_NE(sign_v4(request, kKeyId, "token", key, kNow)->authorization, without->authorization);
+  const std::vector<std::string> own = {"Authorization", "x-amz-date", "X-Amz-Security-Token", "Host"};
+  for (const auto& also_signed : {std::vector<std::string>(), own}) {
+    request.also_signed = also_signed;
+    const auto with = sign_v4(request, kKeyId, "token", key, kNow);
+    ASSERT_TRUE(without && with);
+    EXPECT_EQ(with->authorization, without->authorization);
+  }
+}
+
+// Signed, they would be what the gateway wants: to copy an object that only the gateway may read, for one.
+TEST(SigV4, AClientsOrdersAreNotSignedUnlessTheyAreNamed) {
+  const SigV4Key key = key_for("s3");
+  http::Headers headers;
+  fill(headers, {{"X-Amz-Copy-Source", "/other/secret"}, {"x-amz-acl", "public-read"}, {"X-Amz-Meta-A", "1"}});
+  SigV4Request request;
+  request.method = "PUT";
+  request.host = "example.amazonaws.com";
+  request.fields = &headers;
+  const auto signed_headers = [&] {
+    const std::string text = sign_v4(request, kKeyId, "", key, kNow)->authorization;
+    const std::size_t begin = text.find("SignedHeaders=") + 14;
+    return text.substr(begin, text.find(',', begin) - begin);
+  };
+  EXPECT_EQ(signed_headers(), "host;x-amz-content-sha256;x-amz-date");
+  const std::vector<std::string> named = {"X-AMZ-meta-a"};
+  request.also_signed = named;
+  EXPECT_EQ(signed_headers(), "host;x-amz-content-sha256;x-amz-date;x-amz-meta-a");
+
+  for (const char* name : {"Authorization", "X-Amz-Date", "x_amz_date", "X-Amz-Security-Token", "X-Amz-Content-Sha256",
+                           "X-Amz-Acl", "x_amz_acl", "x.amz-acl", "x_amz_meta_a", "X-Amz-Meta-A2", "x-amz-"}) {
+    EXPECT_TRUE(is_taken_off(name, named)) << name;
+  }
+  for (const char* name : {"x-amz-meta-A", "X-Amzn-Trace-Id", "X-Amz", "Content-Type", "Authorizations", ""}) {
+    EXPECT_FALSE(is_taken_off(name, named)) << name;
+  }
+}
+
+// A path rule that was forgotten would be noticed at the first space in the name of an object.
+TEST(SigV4, PathAndHashHeaderAreAsTheServiceHasThem) {
+  SigV4Request request;
+  request.method = "GET";
+  request.path = "/a%20b";
+  request.host = "example.amazonaws.com";
+  const auto sign = [&](std::string_view service) {
+    return sign_v4(request, kKeyId, "", key_for(service), kNow).value();
+  };
+  EXPECT_TRUE(sign("s3").canonical_request.starts_with("GET\n/a%20b\n"));
+  EXPECT_EQ(sign("s3").content_sha256, kEmptyPayloadHash);
+  EXPECT_TRUE(sign("lambda").canonical_request.starts_with("GET\n/a%2520b\n"));
+  EXPECT_EQ(sign("lambda").content_sha256, "");
+  request.path_rule = PathRule::object_key;  // a store that is like S3 and has another name
+  EXPECT_TRUE(sign("minio").canonical_request.starts_with("GET\n/a%20b\n"));
+  EXPECT_EQ(sign("minio").content_sha256, kEmptyPayloadHash);
 }
 
 TEST(SigV4, AKeyIsGoodForOneDay) {

@@ -87,14 +87,16 @@ void check_round_trip(const sf::InnerList& list, std::string_view value, const S
   other.fields = &received;
   VerificationPolicy policy;
   policy.required_components.clear();
-  const auto verified = verify_message(other, policy, find_key, kNow);
+  const auto verified = verify_message(other, policy, find_key, kNow, std::nullopt);
   check(verified.has_value(), "what is signed is accepted", made->base);
   check_equal(verified->base, made->base, "both sides see one base");
+  check(!verify_message(other, policy, find_key, kNow, "a body that nobody signed"), "a body is bound or refused",
+        made->base);
   other.path = "/b";
   const bool path_matters =
       covered.covers("@path") || covered.covers("@target-uri") || covered.covers("@request-target");
-  check(verify_message(other, policy, find_key, kNow).has_value() != path_matters, "a covered part is bound",
-        made->base);
+  check(verify_message(other, policy, find_key, kNow, std::nullopt).has_value() != path_matters,
+        "a covered part is bound", made->base);
 }
 
 }  // namespace
@@ -118,7 +120,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   policy.required_components.clear();
   policy.max_age = std::chrono::hours(24 * 365 * 100);
   policy.skew = policy.max_age;
-  const auto verified = verify_message(request_with(fields), policy, find_key, kNow);
+  const auto verified = verify_message(request_with(fields), policy, find_key, kNow, std::nullopt);
   check(!verified, "nobody signs without the key", verified ? std::string_view(verified->base) : "");
   check_error(verified.error());
 

@@ -112,13 +112,16 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   request.query = lines[1];
   request.host = "h";
   request.fields = &fields;
-  request.path_rule = is_object ? PathRule::object_key : PathRule::normalize_and_encode;
+  static const std::vector<std::string> named = {"x-amz-meta-a", "x-amz-meta-b"};
+  request.also_signed = named;
   const auto made = sign_v4(request, "AKID", "token", is_object ? object_key : service_key, kNow);
   check(made.has_value(), "any request can be signed", input);
   const std::size_t names = made->authorization.find("SignedHeaders=");
   const auto headers = std::ranges::count(made->authorization.substr(names), ';') + 1;
   check(std::ranges::count(made->canonical_request, '\n') == headers + 5, "as many lines as parts",
         made->canonical_request);
+  check(made->authorization.find("x-amz-meta-a") != std::string::npos || lines.size() < 3, "what is named is signed",
+        made->authorization);
   check(made->authorization.find_first_of("\r\n") == std::string::npos, "one line", made->authorization);
   check(made->canonical_request.find("\nx-amz-security-token:token\n") != std::string::npos, "the token is signed");
   check(redact_token(made->canonical_request).find("\nx-amz-security-token:token\n") == std::string::npos,

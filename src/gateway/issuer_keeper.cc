@@ -1,0 +1,79 @@
+#include "gateway/issuer_keeper.h"
+
+namespace postern::gateway {
+namespace {
+
+constexpr Duration kRetry = std::chrono::seconds(10);
+// The control thread waits so long for whoever holds the lock; a key takes a second to make.
+constexpr Duration kLockWait = std::chrono::seconds(2);
+
+}  // namespace
+
+IssuerKeeper::IssuerKeeper(const config::IssuerConfig& config, const Entropy& entropy)
+    : options_(config.options),
+      directory_({.path = config.directory,
+                  .algorithms = config.options.algorithms,
+                  .rotation = config.options.rotation,
+                  .max_wait = kLockWait}),
+      mint_(std::make_shared<issuer::TokenMint>(config.options, entropy)) {}
+
+Result<std::unique_ptr<IssuerKeeper>> IssuerKeeper::open(const config::IssuerConfig& config, WallTime now,
+                                                         const Entropy& entropy) {
+  std::unique_ptr<IssuerKeeper> keeper(new IssuerKeeper(config, entropy));
+  // Nobody is served yet: whoever makes the first keys may take its time.
+  const issuer::KeyDirectory patient(
+      {.path = config.directory, .algorithms = config.options.algorithms, .rotation = config.options.rotation});
+  Result<void> adopted = keeper->adopt(patient.open(now), now);
+  if (!adopted) return std::unexpected(std::move(adopted.error()));
+  return keeper;
+}
+
+std::unique_ptr<IssuerKeeper> IssuerKeeper::rehearse(const config::IssuerConfig& config, WallTime now,
+                                                     const Entropy& entropy) {
+  std::unique_ptr<IssuerKeeper> keeper(new IssuerKeeper(config, entropy));
+  const Result<void> adopted = keeper->adopt(keeper->directory_.load(), now);
+  if (!adopted) keeper->problem_ = adopted.error().detail();
+  return keeper;
+}
+
+bool IssuerKeeper::is(const config::IssuerConfig& config) const noexcept {
+  const issuer::IssuerOptions& other = config.options;
+  return directory_.options().path == config.directory && options_ == other;
+}
+
+Result<void> IssuerKeeper::adopt(Result<issuer::IssuerKeys> keys, WallTime now) {
+  if (!keys) return std::unexpected(std::move(keys.error()));
+  stamp_ = keys->stamp;
+  problem_ = keys->overdue;
+  if (!problem_.empty()) retry_at_ = now + kRetry;
+  Result<std::shared_ptr<const issuer::Issuer>> made =
+      issuer::Issuer::make(options_, std::move(keys->ring), std::move(keys->keys));
+  if (!made) return std::unexpected(std::move(made.error()));
+  next_change_ = (*made)->next_change(now);
+  mint_->replace(std::move(*made), now);
+  current_ = true;
+  return {};
+}
+
+void IssuerKeeper::tick(WallTime now, observe::Log& log) {
+  mint_->renew(now);
+  const bool changed = directory_.stamp() != stamp_;
+  const bool due = (next_change_ && now >= *next_change_) || !problem_.empty();
+  if ((!changed && !due) || now < retry_at_) return;
+  const std::string before = problem_;
+  Result<void> adopted = adopt(directory_.open(now), now);
+  if (adopted) {
+    if (changed || problem_.empty()) log.info("the keys of the issuer have been read again");
+  } else {
+    retry_at_ = now + kRetry;
+    problem_ = adopted.error().detail();
+    current_ = !changed;
+  }
+  if (!problem_.empty() && problem_ != before) {
+    log.error(current_ ? observe::Constant("a key of the issuer is due and cannot be made")
+                       : observe::Constant("the keys of the issuer have changed and cannot be read"),
+              {observe::LogField::text("problem", problem_)});
+  }
+}
+
+}  // namespace postern::gateway
