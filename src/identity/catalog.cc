@@ -5,7 +5,13 @@
 #include <variant>
 
 #include "identity/aws_sigv4/aws_sigv4.h"
+#include "identity/azure_ad/azure_ad.h"
+#include "identity/azure_federated/azure_federated.h"
 #include "identity/gateway_jwt/gateway_jwt.h"
+#include "identity/gcp_access_token/gcp_access_token.h"
+#include "identity/gcp_federated/gcp_federated.h"
+#include "identity/gcp_id_token/gcp_id_token.h"
+#include "identity/gcp_jwt/gcp_jwt.h"
 #include "identity/hmac/hmac.h"
 #include "identity/http_signature/http_signature.h"
 #include "identity/mtls/mtls.h"
@@ -17,8 +23,26 @@ namespace {
 constexpr char kAwsSigV4[] = {
 #embed "aws_sigv4/schema.json"
 };
+constexpr char kAzureAd[] = {
+#embed "azure_ad/schema.json"
+};
+constexpr char kAzureFederated[] = {
+#embed "azure_federated/schema.json"
+};
 constexpr char kGatewayJwt[] = {
 #embed "gateway_jwt/schema.json"
+};
+constexpr char kGcpAccessToken[] = {
+#embed "gcp_access_token/schema.json"
+};
+constexpr char kGcpFederated[] = {
+#embed "gcp_federated/schema.json"
+};
+constexpr char kGcpIdToken[] = {
+#embed "gcp_id_token/schema.json"
+};
+constexpr char kGcpJwt[] = {
+#embed "gcp_jwt/schema.json"
 };
 constexpr char kHmac[] = {
 #embed "hmac/schema.json"
@@ -54,9 +78,19 @@ constexpr std::string_view kHmacFields[] = {"Webhook-Id", "Webhook-Timestamp"};
 constexpr std::string_view kSignatureFields[] = {"Signature", "Signature-Input", "Content-Digest"};
 constexpr std::string_view kSignatureDocuments[] = {"key"};
 
+constexpr std::string_view kCertificateDocuments[] = {"certificate", "key"};
+constexpr std::string_view kServiceAccount[] = {"service_account"};
+
 constexpr std::array kCatalog = {
     CatalogEntry{"aws_sigv4", text(kAwsSigV4), "Authorization", kAwsFields, {}, 3, make_aws_sigv4},
+    CatalogEntry{"azure_ad", text(kAzureAd), "Authorization", {}, kCertificateDocuments, 2, make_azure_ad},
+    CatalogEntry{"azure_federated", text(kAzureFederated), "Authorization", {}, {}, 2, make_azure_federated},
     CatalogEntry{"gateway_jwt", text(kGatewayJwt), "Authorization", {}, {}, 2, make_gateway_jwt},
+    CatalogEntry{
+        "gcp_access_token", text(kGcpAccessToken), "Authorization", {}, kServiceAccount, 2, make_gcp_access_token},
+    CatalogEntry{"gcp_federated", text(kGcpFederated), "Authorization", {}, {}, 2, make_gcp_federated},
+    CatalogEntry{"gcp_id_token", text(kGcpIdToken), "Authorization", {}, kServiceAccount, 2, make_gcp_id_token},
+    CatalogEntry{"gcp_jwt", text(kGcpJwt), "Authorization", {}, kServiceAccount, 2, make_gcp_jwt},
     CatalogEntry{"hmac", text(kHmac), "Webhook-Signature", kHmacFields, {}, 2, make_hmac},
     CatalogEntry{"http_signature", text(kHttpSignature), "", kSignatureFields, kSignatureDocuments, 3,
                  make_http_signature},
