@@ -65,7 +65,8 @@ struct Document {
 
 class Issuer {
  public:
-  // Errors: internal, Side::gateway, if a key of `ring` has no private key in `keys` or an algorithm has no key at all.
+  // Errors: internal, Side::gateway, if a key of `ring` has no private key in `keys`, or one of another kid or
+  // algorithm, or if an algorithm has no key at all.
   [[nodiscard]] static Result<std::shared_ptr<const Issuer>> make(IssuerOptions options, KeyRing ring,
                                                                   std::vector<IssuerKey> keys);
 
@@ -75,16 +76,19 @@ class Issuer {
   [[nodiscard]] const KeyRing& ring() const noexcept [[clang::lifetimebound]] { return ring_; }
 
   // A new token, signed now: 1 ms for RS256. Single aud; jti is 128 random bits; kid always. Errors: internal,
-  // Side::gateway, if OpenSSL does not sign or the algorithm is none of the issuer's.
+  // Side::gateway, if OpenSSL does not sign, the algorithm is none of the issuer's, subject or audience are "", a claim
+  // of `more` is one of ours, or the lifetime is not 1 second to 1 hour.
   [[nodiscard]] Result<SignedToken> sign(const TokenRequest& request, WallTime now, const Entropy& entropy) const;
 
-  // What is to be published at `now`, discovery and key set of each issuer path; the same until next_change().
+  // What is to be published at `now`, discovery and key set of each issuer path; the same until next_change(). Keys of
+  // algorithms that are not among the options are published too: what they have signed may still be on its way.
   [[nodiscard]] std::vector<Document> documents(WallTime now) const;
   // nullopt: never.
   [[nodiscard]] std::optional<WallTime> next_change(WallTime now) const;
 
  private:
   Issuer(IssuerOptions options, KeyRing ring, std::vector<IssuerKey> keys);
+  [[nodiscard]] const jose::PrivateKey* private_key(std::string_view kid) const noexcept;
   [[nodiscard]] const jose::PrivateKey* signing_key(jose::Algorithm algorithm, WallTime now) const noexcept;
 
   IssuerOptions options_;

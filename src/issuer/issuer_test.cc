@@ -3,8 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <array>
-
 #include "jose/json.h"
 #include "jose/jwk_set.h"
 #include "jose/jwt.h"
@@ -12,148 +10,258 @@
 namespace postern::issuer {
 namespace {
 
-using namespace std::chrono_literals;
 using jose::Algorithm;
+using jose::Json;
+using jose::PrivateKey;
+using std::chrono::hours;
+using std::chrono::minutes;
+using std::chrono::seconds;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using ::testing::Not;
+using ::testing::IsEmpty;
 
-constexpr WallTime kNow = WallTime(std::chrono::seconds(1'800'000'000));
-constexpr std::string_view kUrl = "https://id.example.com/postern";
+constexpr WallTime kNow{seconds(1'700'000'000)};
+constexpr std::string_view kUrl = "https://id.example.com/tenant";
+constexpr std::string_view kAudience = "https://orders.internal";
 
-class IssuerTest : public ::testing::Test {
+class Issuers : public ::testing::Test {
  protected:
-  std::string add(Algorithm algorithm, WallTime now = kNow, KeyRing::When when = KeyRing::When::after_lead) {
-    auto key = std::make_shared<const jose::PrivateKey>(std::move(*jose::PrivateKey::generate(algorithm)));
-    EXPECT_TRUE(ring.add(key->kid(), algorithm, now, options.rotation, when));
-    keys.push_back({{}, key});
-    return key->kid();
+  // Keys in the order of the calls; the rotation is the default one: 24 h, 30 d, 24 h.
+  void add(Algorithm algorithm, WallTime when = kNow) {
+    auto key = std::make_shared<const PrivateKey>(PrivateKey::generate(algorithm).value());
+    ASSERT_TRUE(ring_.add(key->kid(), algorithm, when, {}));
+    const auto entries = ring_.entries();
+    keys_.push_back({*std::ranges::find(entries, key->kid(), &KeyRing::Entry::kid), key});
   }
-  std::shared_ptr<const Issuer> make() {
-    options.url = kUrl;
-    Result<std::shared_ptr<const Issuer>> made = Issuer::make(options, ring, keys);
-    EXPECT_TRUE(made) << made.error().detail();
-    return made ? *made : nullptr;
+  [[nodiscard]] Result<std::shared_ptr<const Issuer>> make(std::vector<Algorithm> algorithms,
+                                                           std::string_view url = kUrl) const {
+    return Issuer::make({.url = std::string(url), .algorithms = std::move(algorithms)}, ring_, keys_);
   }
-  static std::string document(const Issuer& issuer, std::string_view path, WallTime now = kNow) {
-    for (const Document& one : issuer.documents(now)) {
-      if (one.path == path) return one.body;
-    }
-    return {};
-  }
-  static bool verifies(const SignedToken& token, const std::string& key_set, std::string_view issuer, WallTime now) {
-    const Result<jose::KeySet> set = jose::KeySet::parse(key_set);
-    if (!set) return false;
-    static constexpr std::array<std::string_view, 1> kAudiences = {"orders"};
-    return jose::verify_jwt(token.token, *set,
-                            {.issuer = issuer, .audiences = kAudiences, .subject = "gateway", .now = now})
-        .has_value();
-  }
+  [[nodiscard]] const std::string& kid(std::size_t index) const { return keys_[index].entry.kid; }
 
-  IssuerOptions options;
-  KeyRing ring;
-  std::vector<IssuerKey> keys;
-  SystemEntropy entropy;
-  const TokenRequest request{.subject = "gateway", .audience = "orders"};
+  KeyRing ring_;
+  std::vector<IssuerKey> keys_;
+  SystemEntropy entropy_;
 };
 
-TEST_F(IssuerTest, what_it_signs_is_verified_by_what_it_publishes_and_by_nothing_else) {
-  options.algorithms = {Algorithm::ES256, Algorithm::RS256, Algorithm::EdDSA};
-  for (const Algorithm algorithm : options.algorithms) add(algorithm);
-  const auto issuer = make();
-  ASSERT_TRUE(issuer);
-  const std::string main = document(*issuer, "/postern/.well-known/jwks.json");
-  const std::string eddsa = document(*issuer, "/postern/eddsa/.well-known/jwks.json");
-  for (const Algorithm algorithm : options.algorithms) {
-    TokenRequest wanted = request;
-    wanted.algorithm = algorithm;
-    const Result<SignedToken> token = issuer->sign(wanted, kNow, entropy);
-    ASSERT_TRUE(token) << token.error().detail();
-    const bool own = algorithm == Algorithm::EdDSA;
-    const std::string url = own ? std::string(kUrl) + "/eddsa" : std::string(kUrl);
-    EXPECT_EQ(issuer->url(algorithm), url);
-    EXPECT_TRUE(verifies(*token, own ? eddsa : main, url, kNow)) << jose::name_of(algorithm);
-    EXPECT_FALSE(verifies(*token, own ? main : eddsa, url, kNow));
+std::vector<std::string> paths(const Issuer& issuer, WallTime now) {
+  std::vector<std::string> out;
+  for (const Document& document : issuer.documents(now)) out.push_back(document.path);
+  return out;
+}
+
+std::string body(const Issuer& issuer, std::string_view path, WallTime now) {
+  for (const Document& document : issuer.documents(now)) {
+    if (document.path == path) return document.body;
   }
-  EXPECT_THAT(main, Not(HasSubstr("OKP"))) << "clouds never see a key that they do not take";
+  return "none";
 }
 
-TEST_F(IssuerTest, claims_are_those_that_every_cloud_takes) {
-  options.algorithms = {Algorithm::ES256};
-  const std::string kid = add(Algorithm::ES256);
-  const auto issuer = make();
-  const Result<SignedToken> token = issuer->sign(request, kNow + 500ms, entropy);
-  ASSERT_TRUE(token);
-  const auto jws = jose::Jws::parse(token->token);
-  ASSERT_TRUE(jws);
-  EXPECT_EQ(jws->header().kid, kid);
-  EXPECT_EQ(jws->header().type, "JWT");
-  const Result<jose::KeySet> set = jose::KeySet::parse(document(*issuer, "/postern/.well-known/jwks.json"));
-  ASSERT_TRUE(set);
-  static constexpr std::array<std::string_view, 1> kAudiences = {"orders"};
-  const auto claims = jose::verify_jwt(token->token, *set, {.issuer = kUrl, .audiences = kAudiences, .now = kNow});
-  ASSERT_TRUE(claims);
-  EXPECT_THAT(claims->audience(), ElementsAre("orders"));
-  EXPECT_EQ(claims->issued_at(), kNow - 30s);
-  EXPECT_EQ(claims->not_before(), kNow - 30s);
-  EXPECT_EQ(claims->expires(), kNow + 5min);
-  EXPECT_EQ(token->expires, kNow + 5min);
-  EXPECT_EQ(claims->jwt_id().size(), 22u);
-  const Result<SignedToken> again = issuer->sign(request, kNow, entropy);
-  EXPECT_NE(again->token, token->token);
+jose::KeySet key_set(const Issuer& issuer, WallTime now, std::string_view path = "/tenant/.well-known/jwks.json") {
+  return jose::KeySet::parse(body(issuer, path, now)).value();
 }
 
-TEST_F(IssuerTest, discovery_says_where_the_keys_are) {
-  options.algorithms = {Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA};
-  for (const Algorithm algorithm : options.algorithms) add(algorithm);
-  const auto issuer = make();
-  std::vector<std::string> paths;
-  for (const Document& one : issuer->documents(kNow)) paths.push_back(one.path);
-  EXPECT_EQ(paths, document_paths(options));
-  const std::string main = document(*issuer, "/postern/.well-known/openid-configuration");
-  EXPECT_THAT(main, HasSubstr(R"("issuer":"https://id.example.com/postern")"));
-  EXPECT_THAT(main, HasSubstr(R"("jwks_uri":"https://id.example.com/postern/.well-known/jwks.json")"));
-  EXPECT_THAT(main, HasSubstr(R"("id_token_signing_alg_values_supported":["RS256","ES256"])"));
-  const std::string eddsa = document(*issuer, "/postern/eddsa/.well-known/openid-configuration");
-  EXPECT_THAT(eddsa, HasSubstr(R"("issuer":"https://id.example.com/postern/eddsa")"));
-  EXPECT_THAT(eddsa, HasSubstr(R"(["EdDSA"])"));
+std::vector<std::string> kids(const Issuer& issuer, WallTime now) {
+  std::vector<std::string> out;
+  for (const Document& document : issuer.documents(now)) {
+    if (!document.path.ends_with("jwks.json")) continue;
+    const jose::KeySet set = jose::KeySet::parse(document.body).value();
+    for (const jose::PublicKey& key : set.keys()) out.push_back(key.kid());
+  }
+  return out;
 }
 
-TEST_F(IssuerTest, a_key_is_published_before_it_signs_and_after_it_has_signed) {
-  options.algorithms = {Algorithm::ES256};
-  const std::string first = add(Algorithm::ES256);
-  const WallTime rotation = kNow + 24h * 29;
-  const std::string second = add(Algorithm::ES256, rotation);
-  const auto issuer = make();
-  const auto signed_by = [&](WallTime now) {
-    return jose::Jws::parse(issuer->sign(request, now, entropy)->token)->header().kid;
-  };
-  const auto published = [&](WallTime now) {
-    std::vector<std::string> kids;
-    const auto set = jose::KeySet::parse(document(*issuer, "/postern/.well-known/jwks.json", now));
-    for (const jose::PublicKey& key : set->keys()) kids.push_back(key.kid());
-    return kids;
-  };
-  EXPECT_EQ(signed_by(rotation), first);
-  EXPECT_THAT(published(rotation), ElementsAre(first, second));
-  EXPECT_EQ(signed_by(rotation + 24h), second);
-  EXPECT_THAT(published(rotation + 24h), ElementsAre(first, second));
-  EXPECT_THAT(published(rotation + 48h), ElementsAre(second));
-  EXPECT_EQ(issuer->next_change(rotation), rotation + 24h);
+// Strictly: no leeway, and a life that is back_date longer than the lifetime.
+jose::TokenResult<jose::Claims> verify(std::string_view token, const jose::KeySet& keys, WallTime now,
+                                       std::string_view url = kUrl) {
+  const std::array<std::string_view, 1> audiences = {kAudience};
+  return jose::verify_jwt(
+      token, keys,
+      {.issuer = url, .audiences = audiences, .now = now, .max_lifetime = minutes(5) + seconds(30), .type = "JWT"});
 }
 
-TEST_F(IssuerTest, is_not_made_without_the_keys_that_it_needs) {
-  options.url = kUrl;
-  options.algorithms = {Algorithm::ES256, Algorithm::RS256};
+TEST_F(Issuers, SignsWhatItsOwnKeySetVerifies) {
+  add(Algorithm::RS256);
   add(Algorithm::ES256);
-  EXPECT_FALSE(Issuer::make(options, ring, keys)) << "none for RS256";
-  options.algorithms = {Algorithm::ES256};
-  EXPECT_TRUE(Issuer::make(options, ring, keys));
-  EXPECT_FALSE(Issuer::make(options, ring, {})) << "the ring names one that is not there";
-  const auto issuer = *Issuer::make(options, ring, keys);
-  TokenRequest other = request;
-  other.algorithm = Algorithm::RS256;
-  EXPECT_FALSE(issuer->sign(other, kNow, entropy));
+  const auto issuer = make({Algorithm::RS256, Algorithm::ES256}).value();
+  for (const std::optional<Algorithm> algorithm : {std::optional<Algorithm>(), std::optional(Algorithm::ES256)}) {
+    const SignedToken made =
+        issuer->sign({.subject = "gateway:a", .audience = kAudience, .algorithm = algorithm}, kNow, entropy_).value();
+    const auto claims = verify(made.token, key_set(*issuer, kNow), kNow);
+    ASSERT_TRUE(claims);
+    EXPECT_EQ(claims->subject(), "gateway:a");
+    ASSERT_TRUE(claims->json().find_string("aud")) << "a text, never a list";
+    EXPECT_EQ(*claims->json().find_string("aud"), kAudience);
+    EXPECT_EQ(claims->issued_at(), kNow - seconds(30));
+    EXPECT_EQ(claims->not_before(), kNow - seconds(30));
+    EXPECT_EQ(claims->expires(), kNow + minutes(5));
+    EXPECT_EQ(made.expires, kNow + minutes(5));
+    EXPECT_EQ(made.issued_at, kNow);
+    EXPECT_EQ(claims->jwt_id().size(), 22u) << "128 bits";
+    EXPECT_EQ(claims->json().if_object()->size(), 7u) << "and nothing else";
+    const auto parsed = jose::Jws::parse(made.token).value();
+    EXPECT_EQ(parsed.header().kid, kid(algorithm ? 1 : 0));
+    EXPECT_EQ(parsed.header().algorithm, algorithm.value_or(Algorithm::RS256));
+    EXPECT_FALSE(verify(made.token, key_set(*issuer, kNow), kNow + minutes(5))) << "it ends";
+    EXPECT_FALSE(verify(made.token, key_set(*issuer, kNow), kNow - seconds(31))) << "it begins";
+    EXPECT_FALSE(verify(made.token, key_set(*issuer, kNow), kNow, "https://id.example.com")) << "exactly this issuer";
+  }
+}
+
+TEST_F(Issuers, NeverLivesLongerThanMeant) {
+  add(Algorithm::ES256);
+  const auto issuer = make({Algorithm::ES256}).value();
+  const WallTime odd = kNow + std::chrono::milliseconds(999);
+  const SignedToken made =
+      issuer->sign({.subject = "s", .audience = kAudience, .lifetime = seconds(60)}, odd, entropy_).value();
+  EXPECT_EQ(made.expires, kNow + seconds(60));
+  EXPECT_EQ(verify(made.token, key_set(*issuer, odd), odd)->expires(), made.expires) << "what is said is in the token";
+}
+
+TEST_F(Issuers, NoTokenIsLikeAnother) {
+  add(Algorithm::ES256);
+  const auto issuer = make({Algorithm::ES256}).value();
+  const TokenRequest request{.subject = "s", .audience = kAudience};
+  const std::string a = issuer->sign(request, kNow, entropy_)->token;
+  const std::string b = issuer->sign(request, kNow, entropy_)->token;
+  const jose::KeySet keys = key_set(*issuer, kNow);
+  EXPECT_NE(verify(a, keys, kNow)->jwt_id(), verify(b, keys, kNow)->jwt_id());
+}
+
+TEST_F(Issuers, WritesFurtherClaimsAndItsType) {
+  add(Algorithm::ES256);
+  const auto issuer = make({Algorithm::ES256}).value();
+  using Claim = std::pair<std::string_view, std::string_view>;
+  const std::array<Claim, 2> more = {Claim{"htm", "POST"}, Claim{"scope", "a \"b\""}};
+  TokenRequest request{.subject = "s", .audience = kAudience, .type = "at+jwt", .more = more};
+  const std::string token = issuer->sign(request, kNow, entropy_)->token;
+  const std::array<std::string_view, 1> audiences = {kAudience};
+  const auto claims = jose::verify_jwt(token, key_set(*issuer, kNow),
+                                       {.issuer = kUrl, .audiences = audiences, .now = kNow, .type = "at+jwt"});
+  ASSERT_TRUE(claims);
+  EXPECT_EQ(*claims->json().find_string("htm"), "POST");
+  EXPECT_EQ(*claims->json().find_string("scope"), "a \"b\"");
+  const std::array<Claim, 1> ours = {Claim{"iss", "https://elsewhere.example"}};
+  request.more = ours;
+  EXPECT_EQ(issuer->sign(request, kNow, entropy_).error().code(), Code::internal) << "a claim twice";
+}
+
+TEST_F(Issuers, RefusesTokensForNobody) {
+  add(Algorithm::ES256);
+  const auto issuer = make({Algorithm::ES256}).value();
+  const auto refused = [&](const TokenRequest& request) {
+    const auto made = issuer->sign(request, kNow, entropy_);
+    return !made && made.error().code() == Code::internal && made.error().side() == Side::gateway;
+  };
+  EXPECT_FALSE(refused({.subject = "s", .audience = kAudience}));
+  EXPECT_TRUE(refused({.subject = "", .audience = kAudience}));
+  EXPECT_TRUE(refused({.subject = "s", .audience = ""}));
+  EXPECT_TRUE(refused({.subject = "s", .audience = kAudience, .algorithm = Algorithm::RS256})) << "not one of its own";
+  EXPECT_TRUE(refused({.subject = "s", .audience = kAudience, .lifetime = seconds(0)}));
+  EXPECT_TRUE(refused({.subject = "s", .audience = kAudience, .lifetime = seconds(-5)}));
+  EXPECT_FALSE(refused({.subject = "s", .audience = kAudience, .lifetime = hours(1)}));
+  EXPECT_TRUE(refused({.subject = "s", .audience = kAudience, .lifetime = hours(1) + seconds(1)}));
+}
+
+TEST_F(Issuers, PublishesDiscovery) {
+  add(Algorithm::RS256);
+  add(Algorithm::ES256);
+  const auto issuer = make({Algorithm::RS256, Algorithm::ES256}).value();
+  EXPECT_THAT(paths(*issuer, kNow),
+              ElementsAre("/tenant/.well-known/openid-configuration", "/tenant/.well-known/jwks.json"));
+  EXPECT_EQ(body(*issuer, "/tenant/.well-known/openid-configuration", kNow),
+            R"({"issuer":"https://id.example.com/tenant",)"
+            R"("jwks_uri":"https://id.example.com/tenant/.well-known/jwks.json",)"
+            R"("response_types_supported":["id_token"],"subject_types_supported":["public"],)"
+            R"("id_token_signing_alg_values_supported":["RS256","ES256"],)"
+            R"("claims_supported":["iss","sub","aud","iat","nbf","exp","jti"]})");
+  const auto bare = make({Algorithm::RS256}, "https://id.example.com").value();
+  EXPECT_THAT(paths(*bare, kNow), ElementsAre("/.well-known/openid-configuration", "/.well-known/jwks.json"));
+}
+
+TEST_F(Issuers, PublishesNumbersAndNothingElse) {
+  add(Algorithm::RS256);
+  add(Algorithm::ES256);
+  const auto issuer = make({Algorithm::RS256}).value();
+  const auto json = Json::parse(body(*issuer, "/tenant/.well-known/jwks.json", kNow)).value();
+  std::vector<std::string> names;
+  for (const Json& key : *json.find("keys")->if_array()) {
+    for (const Json::Member& member : *key.if_object()) names.push_back(member.name);
+  }
+  EXPECT_THAT(names, ::testing::UnorderedElementsAre("kty", "use", "alg", "kid", "n", "e",  // the RSA key
+                                                     "kty", "use", "alg", "kid", "crv", "x", "y"));
+}
+
+TEST_F(Issuers, EdDsaHasAnIssuerOfItsOwn) {
+  add(Algorithm::RS256);
+  add(Algorithm::EdDSA);
+  const auto issuer = make({Algorithm::RS256, Algorithm::EdDSA}).value();
+  EXPECT_THAT(paths(*issuer, kNow),
+              ElementsAre("/tenant/.well-known/openid-configuration", "/tenant/.well-known/jwks.json",
+                          "/tenant/eddsa/.well-known/openid-configuration", "/tenant/eddsa/.well-known/jwks.json"));
+  EXPECT_THAT(body(*issuer, "/tenant/.well-known/openid-configuration", kNow), Not(HasSubstr("EdDSA")));
+  EXPECT_FALSE(key_set(*issuer, kNow).has_kid(kid(1)));
+  EXPECT_THAT(body(*issuer, "/tenant/eddsa/.well-known/openid-configuration", kNow),
+              AllOf(HasSubstr(R"("issuer":"https://id.example.com/tenant/eddsa",)"), HasSubstr(R"(["EdDSA"])")));
+  const std::string token =
+      issuer->sign({.subject = "s", .audience = kAudience, .algorithm = Algorithm::EdDSA}, kNow, entropy_)->token;
+  const jose::KeySet keys = key_set(*issuer, kNow, "/tenant/eddsa/.well-known/jwks.json");
+  EXPECT_TRUE(verify(token, keys, kNow, "https://id.example.com/tenant/eddsa"));
+  EXPECT_FALSE(verify(token, keys, kNow)) << "not the other issuer's";
+  EXPECT_EQ(issuer->url(Algorithm::EdDSA), "https://id.example.com/tenant/eddsa");
+  EXPECT_EQ(issuer->url(Algorithm::RS256), kUrl);
+}
+
+TEST_F(Issuers, EdDsaAloneLeavesTheOtherPathEmpty) {
+  add(Algorithm::EdDSA);
+  const auto issuer = make({Algorithm::EdDSA}).value();
+  EXPECT_THAT(paths(*issuer, kNow),
+              ElementsAre("/tenant/eddsa/.well-known/openid-configuration", "/tenant/eddsa/.well-known/jwks.json"));
+}
+
+TEST_F(Issuers, RotatesAsItsRingSays) {
+  const auto day = [](int n) { return kNow + hours(24 * n); };
+  add(Algorithm::ES256);
+  add(Algorithm::ES256, day(29));
+  const auto issuer = make({Algorithm::ES256}).value();
+  const auto signer = [&](WallTime now) {
+    const auto made = issuer->sign({.subject = "s", .audience = kAudience}, now, entropy_);
+    return jose::Jws::parse(made->token)->header().kid;
+  };
+  std::vector<std::string> seen;
+  std::optional<WallTime> next = day(29);
+  for (; next && *next < day(40); next = issuer->next_change(*next)) {
+    const std::vector<std::string> before = kids(*issuer, *next - seconds(1));
+    const std::vector<std::string> after = kids(*issuer, *next);
+    seen.push_back(std::to_string((*next - kNow) / hours(24)) + ":" + std::to_string(before.size()) + ">" +
+                   std::to_string(after.size()) + (signer(*next) == kid(0) ? " first" : " second"));
+    EXPECT_THAT(after, ::testing::Contains(signer(*next))) << "what signs is published";
+  }
+  EXPECT_THAT(seen, ElementsAre("29:2>2 first", "30:2>2 second", "31:2>1 second"));
+  EXPECT_THAT(kids(*issuer, day(31)), ElementsAre(kid(1)));
+  // A token that was signed in the last moment is good as long as it lives.
+  const std::string last = issuer->sign({.subject = "s", .audience = kAudience}, day(30) - seconds(1), entropy_)->token;
+  EXPECT_TRUE(verify(last, key_set(*issuer, day(30) + minutes(4)), day(30) + minutes(4)));
+}
+
+TEST_F(Issuers, PublishesWhatItDoesNotSignWithAnyMore) {
+  add(Algorithm::RS256);
+  add(Algorithm::ES256);
+  const auto issuer = make({Algorithm::RS256}).value();
+  EXPECT_THAT(kids(*issuer, kNow), ElementsAre(kid(0), kid(1)));
+  EXPECT_FALSE(issuer->sign({.subject = "s", .audience = kAudience, .algorithm = Algorithm::ES256}, kNow, entropy_));
+}
+
+TEST_F(Issuers, NeedsAKeyForEverything) {
+  add(Algorithm::RS256);
+  add(Algorithm::ES256);
+  const auto why = [&](const auto& made) { return made ? std::string() : std::string(made.error().detail()); };
+  EXPECT_EQ(why(make({Algorithm::RS256, Algorithm::ES384})), "issuer: no key for ES384");
+  EXPECT_EQ(why(make({})), "issuer: no algorithm");
+  std::swap(keys_[0].key, keys_[1].key);
+  EXPECT_EQ(why(make({Algorithm::RS256})), "issuer: " + kid(0) + " stands for another key");
+  keys_.erase(keys_.begin());
+  EXPECT_EQ(why(make({Algorithm::RS256})), "issuer: no private key for " + ring_.entries()[0].kid);
 }
 
 }  // namespace

@@ -1,19 +1,16 @@
 #include "tls/authority_store.h"
 
-#include <fcntl.h>
 #include <openssl/crypto.h>
-#include <sys/file.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <system_error>
-#include <thread>
 #include <utility>
 
 #include "base/strings.h"
+#include "platform/directory_lock.h"
 #include "platform/private_directory.h"
 #include "platform/whole_file.h"
 #include "tls/openssl.h"
@@ -27,8 +24,6 @@ constexpr std::string_view kGatewayPart = "/gateway/";
 constexpr std::string_view kOriginPart = "/origin/";
 constexpr std::size_t kMaxName = 63;
 constexpr std::size_t kDeploymentBytes = 8;
-constexpr std::size_t kMaxLockText = 256;
-constexpr auto kLockPoll = std::chrono::milliseconds(20);
 constexpr std::uint32_t kKeyMode = 0600;
 constexpr std::uint32_t kCertificateMode = 0644;
 
@@ -36,7 +31,6 @@ constexpr std::uint32_t kCertificateMode = 0644;
 constexpr std::array<std::string_view, 5> kFiles = {"client-ca.pem", "client-ca.key", "server-ca.pem", "server-ca.key",
                                                     "deployment"};
 constexpr std::string_view kMaking = "making";
-constexpr std::string_view kLock = "lock";
 
 constexpr std::string_view kNoneYet = "there are no authorities yet; `postern ca init` makes them";
 
@@ -57,59 +51,6 @@ struct SecretText {
   SecretText& operator=(const SecretText&) = delete;
   std::string text;
 };
-
-// Held until destroyed. Readers may hold it together; who changes something holds it alone and leaves a note meanwhile.
-class DirectoryLock {
- public:
-  enum class Mode : std::uint8_t { read, change };
-  [[nodiscard]] static Result<DirectoryLock> take(const std::string& directory, Mode mode, Duration max_wait);
-  ~DirectoryLock() {
-    if (fd_ < 0) return;
-    if (noted_) static_cast<void>(::ftruncate(fd_, 0));
-    ::close(fd_);
-  }
-  DirectoryLock(DirectoryLock&& other) noexcept
-      : fd_(std::exchange(other.fd_, -1)), noted_(std::exchange(other.noted_, false)) {}
-  DirectoryLock& operator=(DirectoryLock&&) = delete;
-
- private:
-  explicit DirectoryLock(int fd) noexcept : fd_(fd) {}
-  void leave_note();
-  int fd_;
-  bool noted_ = false;
-};
-
-Result<DirectoryLock> DirectoryLock::take(const std::string& directory, Mode mode, Duration max_wait) {
-  const std::string path = in(directory, kLock);
-  const bool change = mode == Mode::change;
-  DirectoryLock lock(::open(path.c_str(), (change ? O_RDWR | O_CREAT : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW, 0600));
-  // A directory that nobody has written to with a lock, such as a mounted copy, is not being changed.
-  if (lock.fd_ < 0 && errno == ENOENT && !change) return lock;
-  if (lock.fd_ < 0) return refused(path, errno);
-  for (Duration waited{};; waited += kLockPoll) {
-    if (::flock(lock.fd_, (change ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0) break;
-    if (errno != EWOULDBLOCK && errno != EINTR) return refused(path, errno);
-    if (waited >= max_wait) {
-      std::array<char, kMaxLockText> note{};
-      const ssize_t n = ::pread(lock.fd_, note.data(), note.size(), 0);
-      const std::string_view who(note.data(), static_cast<std::size_t>(std::max<ssize_t>(n, 0)));
-      return refused(path, "another process holds it" +
-                               (who.empty() ? std::string() : ": " + visible(trim_ows(who.substr(0, who.find('\n'))))) +
-                               "; see whether it hangs, a lock is free when its process has ended");
-    }
-    std::this_thread::sleep_for(kLockPoll);
-  }
-  if (change) lock.leave_note();
-  return lock;
-}
-
-// For whoever waits in vain. Nothing depends on it.
-void DirectoryLock::leave_note() {
-  std::array<char, 128> host{};
-  if (::gethostname(host.data(), host.size() - 1) != 0) host[0] = '\0';
-  const std::string note = "process " + std::to_string(::getpid()) + " on " + host.data() + "\n";
-  noted_ = ::ftruncate(fd_, 0) == 0 && ::pwrite(fd_, note.data(), note.size(), 0) > 0;
-}
 
 Result<void> check_directory(const std::string& directory) {
   struct stat status{};

@@ -147,6 +147,9 @@ struct TokenManager::Entry {
     return std::ranges::any_of(handles, [](const auto& handle) { return !handle.expired(); });
   }
 
+  // One of those that use it; for messages.
+  [[nodiscard]] std::string name() const;
+
   const std::unique_ptr<const Source> source;
   const std::shared_ptr<Shared> shared = std::make_shared<Shared>();
   std::vector<std::weak_ptr<Handle>> handles;
@@ -228,6 +231,13 @@ class TokenManager::Handle final : public Token {
   const std::weak_ptr<Entry> entry_;
 };
 
+std::string TokenManager::Entry::name() const {
+  for (const auto& weak : handles) {
+    if (const std::shared_ptr<Handle> handle = weak.lock()) return handle->name();
+  }
+  return std::string(source->kind());
+}
+
 TokenManager::TokenManager(const Services& services) : services_(services) {}
 TokenManager::~TokenManager() = default;
 
@@ -283,9 +293,7 @@ Task<void> TokenManager::keep_fresh(Entry& entry) {
           Error(Code::token_unavailable, Side::gateway, "what was issued has expired already; compare the clocks")});
     }
     const double random = random_fraction(services_.entropy);
-    const auto handle = std::ranges::find_if(entry.handles, [](const auto& h) { return !h.expired(); });
-    const std::shared_ptr<Handle> named = handle == entry.handles.end() ? nullptr : handle->lock();
-    const std::string_view name = named ? std::string_view(named->name()) : entry.source->kind();
+    const std::string name = entry.name();
     if (got) {
       const Schedule times = schedule(now, got->expires, got->refresh_at, random);
       entry.received = now;
