@@ -28,7 +28,12 @@ Task<Result<void>> BearerToken::wait(Attempt& attempt) const {
 
 Result<void> BearerToken::add(Attempt& attempt, std::shared_ptr<const tokens::Credential> credential) const {
   field_.append(attempt, credential->token.reveal());
+  if (attempt.explanations && credential->expires != MonoTime::max()) {
+    const auto left = std::chrono::floor<std::chrono::seconds>(credential->expires - attempt.loop.now());
+    explain(attempt, "how long the token is good", std::to_string(left.count()) + " s");
+  }
   if (!credential->description.empty()) explain(attempt, "what the token says", credential->description);
+  if (attempt.tokens) attempt.tokens->push_back({token_, std::move(credential)});
   return {};
 }
 

@@ -16,6 +16,7 @@
 #include "identity/hmac/hmac.h"
 #include "identity/http_signature/http_signature.h"
 #include "identity/mtls/mtls.h"
+#include "identity/oauth2_client_credentials/oauth2_client_credentials.h"
 #include "identity/shared_secret/shared_secret.h"
 
 namespace postern::identity {
@@ -57,6 +58,9 @@ constexpr char kHttpSignature[] = {
 constexpr char kMtls[] = {
 #embed "mtls/schema.json"
 };
+constexpr char kOauth2ClientCredentials[] = {
+#embed "oauth2_client_credentials/schema.json"
+};
 constexpr char kSharedSecret[] = {
 #embed "shared_secret/schema.json"
 };
@@ -82,6 +86,7 @@ constexpr std::string_view kHmacFields[] = {"Webhook-Id", "Webhook-Timestamp"};
 constexpr std::string_view kSignatureFields[] = {"Signature", "Signature-Input", "Content-Digest"};
 constexpr std::string_view kSignatureDocuments[] = {"key"};
 
+constexpr std::array<std::string_view, 4> kOauth2Documents = {"ca", "certificate", "certificate_key", "key"};
 constexpr std::string_view kCertificateDocuments[] = {"certificate", "key"};
 constexpr std::string_view kServiceAccount[] = {"service_account"};
 
@@ -100,6 +105,13 @@ constexpr std::array kCatalog = {
     CatalogEntry{"http_signature", text(kHttpSignature), "", kSignatureFields, kSignatureDocuments, 3,
                  make_http_signature},
     CatalogEntry{"mtls", text(kMtls), "", {}, {}, 3, make_mtls},
+    CatalogEntry{"oauth2_client_credentials",
+                 text(kOauth2ClientCredentials),
+                 "Authorization",
+                 {},
+                 kOauth2Documents,
+                 2,
+                 make_oauth2_client_credentials},
     CatalogEntry{"shared_secret", text(kSharedSecret), "", {}, {}, 1, make_shared_secret},
 };
 static_assert(std::ranges::is_sorted(kCatalog, {}, &CatalogEntry::name));

@@ -78,6 +78,16 @@ struct ListenerMetrics {
   [[nodiscard]] Counter handshake(bool resumed) const noexcept { return handshakes.at(resumed ? 1 : 0); }
 };
 
+// A token that others issue, under the name of its place in the configuration.
+struct TokenMetrics {
+  Gauge usable;   // 1 or 0
+  Gauge age;      // seconds; -1: there was none yet
+  Gauge expires;  // seconds from now; -1: never
+  Gauge skew;     // seconds that the server's clock is ahead
+  Counter refreshes;
+  Counter failures;
+};
+
 // HTTP/2 towards one side.
 struct Http2Metrics {
   Counter connections;
@@ -107,6 +117,7 @@ class GatewayMetrics final {
   [[nodiscard]] Gauge certificate_days_left(SeriesSet& set, std::string_view where) const {
     return set.gauge(certificate_days_left_, {&where, 1});
   }
+  [[nodiscard]] TokenMetrics token(SeriesSet& set, std::string_view where) const;
   // While a key store is open: 1 or 0, set by MetricRegistry::set.
   [[nodiscard]] Gauge store_available(SeriesSet& set) const { return set.gauge(store_available_, {}); }
 
@@ -142,6 +153,7 @@ class GatewayMetrics final {
   FamilyId connections_, connections_total_, handshakes_;
   FamilyId client_certificates_, certificate_days_left_;
   FamilyId store_available_;
+  FamilyId token_usable_, token_age_, token_expires_, token_skew_, token_refreshes_, token_failures_;
   SeriesSet own_;
   CounterRow errors_[3];
   Http2Metrics http2_[2];

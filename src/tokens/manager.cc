@@ -241,6 +241,8 @@ std::string TokenManager::Entry::name() const {
 TokenManager::TokenManager(const Services& services) : services_(services) {}
 TokenManager::~TokenManager() = default;
 
+void TokenManager::shut_down() noexcept { entries_.clear(); }
+
 std::shared_ptr<Token> TokenManager::token(std::string name, std::unique_ptr<const Source> source, ColdStart cold) {
   std::string key = source->key();
   auto at = entries_.find(key);

@@ -73,6 +73,8 @@ class TokenManager {
   // Fetches what has been asked for since the last call, and forgets what nobody holds any more. `fetcher` outlives the
   // manager. Also to be called from time to time, for the second half of it.
   void warm_up(Fetcher& fetcher);
+  // Ends what is under way: for whom the fetcher does not outlive the manager. Tokens keep what they have.
+  void shut_down() noexcept;
   // Every credential that was started has had its first answer, good or bad.
   [[nodiscard]] bool settled() const noexcept;
   // In the order of names.
