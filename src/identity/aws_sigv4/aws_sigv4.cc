@@ -49,23 +49,23 @@ Task<Result<void>> AwsSigV4::apply(Attempt& attempt) const {
   if (!settings_.token) {
     return Result<void>(fail(Code::token_unavailable, Side::gateway, "credentials are not fetched here"));
   }
-  if (const auto credential = settings_.token->current(attempt.loop.now())) return sign_with(attempt, *credential);
+  if (auto credential = settings_.token->current(attempt.loop.now())) return sign_with(attempt, std::move(credential));
   return sign_when_there(attempt);
 }
 
 Task<Result<void>> AwsSigV4::sign_when_there(Attempt& attempt) const {
-  const auto credential = co_await settings_.token->get(attempt.loop, attempt.deadline);
-  if (!credential) {
-    const Error& error = credential.error();
-    co_return fail(error.code(), error.side(), std::string(error.detail()));
-  }
-  co_return sign_with(attempt, **credential);
+  auto credential = co_await settings_.token->get(attempt.loop, attempt.deadline);
+  if (!credential) co_return std::unexpected(std::move(credential.error()));
+  co_return sign_with(attempt, std::move(*credential));
 }
 
-Result<void> AwsSigV4::sign_with(Attempt& attempt, const tokens::Credential& credential) const {
-  const std::string_view session_token = attempt.arena.copy(credential.session_token.reveal());
+Result<void> AwsSigV4::sign_with(Attempt& attempt, std::shared_ptr<const tokens::Credential> credential) const {
+  const std::string_view session_token = attempt.arena.copy(credential->session_token.reveal());
   if (!session_token.empty()) attempt.sensitive.push_back(session_token);
-  return sign(attempt, {credential.access_key_id, credential.secret_access_key.reveal(), session_token});
+  if (!credential->description.empty()) explain(attempt, "whose keys sign", credential->description);
+  Result<void> done = sign(attempt, {credential->access_key_id, credential->secret_access_key.reveal(), session_token});
+  if (done && attempt.tokens) attempt.tokens->push_back({settings_.token, std::move(credential)});
+  return done;
 }
 
 Result<void> AwsSigV4::sign(Attempt& attempt, const Keys& keys) const {

@@ -56,7 +56,7 @@ class AwsSigV4 final : public IdentityMethod, private FieldFilter {
     std::string_view access_key_id, secret_access_key, session_token;
   };
   [[nodiscard]] Task<Result<void>> sign_when_there(Attempt& attempt) const;
-  [[nodiscard]] Result<void> sign_with(Attempt& attempt, const tokens::Credential& credential) const;
+  [[nodiscard]] Result<void> sign_with(Attempt& attempt, std::shared_ptr<const tokens::Credential> credential) const;
   [[nodiscard]] Result<void> sign(Attempt& attempt, const Keys& keys) const;
   struct Derived {
     std::string access_key_id;
