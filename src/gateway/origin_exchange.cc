@@ -72,6 +72,12 @@ Task<Result<void>> OriginExchange::request() {
     attempt_started_ = context_.loop.now();
     Result<void> outcome = co_await attempt();
     count_attempt(outcome);
+    if (outcome && try_other_token()) {
+      uploads_.cancel_all();
+      lease_.close();
+      context_.metrics.add(origin_.plan->metrics.retries);
+      continue;
+    }
     if (outcome) co_return outcome;
     // A pooled connection that was already dead says nothing about the origin. Anything else does, whatever connection
     // it came on.
@@ -160,6 +166,14 @@ void OriginExchange::take_trailers() {
   strip_trailers(context_, reserved_, route_, *origin_.origin, request_trailers_);
 }
 
+// Once per request: an origin that refuses the fresh one too means something else by it.
+bool OriginExchange::try_other_token() {
+  if (response_.status != 401 || token_uses_.empty() || stop_error_) return false;
+  bool other = false;
+  for (const tokens::TokenUse& use : token_uses_) other = use.token->drop(*use.credential) || other;
+  return other && !std::exchange(token_retried_, true) && (!body_taken_ || keeping_body_);
+}
+
 void OriginExchange::count_attempt(const Result<void>& outcome) {
   attempting_ = false;
   const observe::OriginMetrics& metrics = origin_.plan->metrics;
@@ -246,6 +260,7 @@ Task<Result<void>> OriginExchange::send_head() {
   const std::string_view scheme = origin.config.tls ? "https" : "http";
 
   // RFC 8441 4.
+  token_uses_.clear();
   const bool tunnelled = exchange_.websocket && lease_->version() == http::Version::http_2;
   http::Headers added;
   identity::Attempt facts{.request = request,
@@ -259,7 +274,8 @@ Task<Result<void>> OriginExchange::send_head() {
                           .arena = exchange_.arena,
                           .sensitive = sensitive_,
                           .body = origin.whole_body ? kept_body_.view() : std::string_view(),
-                          .method = tunnelled ? "CONNECT" : std::string_view()};
+                          .method = tunnelled ? "CONNECT" : std::string_view(),
+                          .tokens = &token_uses_};
   for (const auto& method : origin.identity) {
     Result<void> applied = co_await method->apply(facts);
     if (!applied) co_return applied;
@@ -378,8 +394,8 @@ Task<void> OriginExchange::upload_body() {
 }
 
 void OriginExchange::keep(std::string_view bytes) {
-  keeping_body_ =
-      keeping_body_ && lease_->version() == http::Version::http_2 && kept_body_.size() + bytes.size() <= kMaxKeptBody;
+  const bool may_help = lease_->version() == http::Version::http_2 || !token_uses_.empty();
+  keeping_body_ = keeping_body_ && may_help && kept_body_.size() + bytes.size() <= kMaxKeptBody;
   if (keeping_body_) {
     kept_body_.append(bytes);
   } else {
