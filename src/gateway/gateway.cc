@@ -515,6 +515,9 @@ void Gateway::update_gauges() {
     registry_->set(metrics_->certificate_days_left(certificates, used.where), left.count());
   }
   certificate_series_ = std::move(certificates);
+  observe::SeriesSet issuer(*registry_);
+  if (issuer_) issuer_->report(*registry_, *metrics_, issuer, options_.clock.wall());
+  issuer_series_ = std::move(issuer);
   std::size_t insecure = 0;
   for (const OriginPlan& plan : snapshot_->origins) {
     insecure += plan.origin->config.insecure ? 1 : 0;

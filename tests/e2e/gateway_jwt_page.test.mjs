@@ -21,6 +21,7 @@ const expected = {
   'issuer status': /RS256[^]*ES256/,
   'wc -l': /^4\ntoken: hello, gateway: GET \/orders\/7\n$/m,
   '--now': /token: hello, gateway: GET \/orders\/8\n$/,
+  'issuer remove': /token: hello, gateway: GET \/orders\/9\n$/,
   'issuer export': /public\/postern\/\.well-known\/jwks\.json\npublic\/postern\/\.well-known\/openid-configuration\n$/,
 };
 
