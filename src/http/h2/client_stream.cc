@@ -161,19 +161,14 @@ void ClientStream::start(const OutgoingHead& out) {
 }
 
 Task<Result<void>> ClientStream::finish(const Headers& trailers) {
-  return bodiless_ || websocket_ ? flush() : end_sending(trailers);
+  return bodiless_ || websocket_ ? flush() : end_sending(trailers, nullptr);
 }
 
 // A failure is for receive_head() to tell, which knows whether it is safe to try again.
 Task<Result<void>> ClientStream::flush() {
-  if (failure()) return Result<void>();
-  if (bodiless_) {
-    // Together with those of the other requests of this turn: what serialises is then in the processor's cache. If
-    // the origin's GOAWAY comes first, the request can be sent elsewhere.
-    session()->push_later();
-  } else {
-    session()->push();
-  }
+  // Together with those of the other requests of this turn: what serialises is then in the processor's cache. If the
+  // origin's GOAWAY comes first, the request can be sent elsewhere.
+  if (!failure()) session()->push_later();
   return Result<void>();
 }
 
