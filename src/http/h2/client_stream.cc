@@ -166,9 +166,8 @@ Task<Result<void>> ClientStream::finish(const Headers& trailers) {
 
 // A failure is for receive_head() to tell, which knows whether it is safe to try again.
 Task<Result<void>> ClientStream::flush() {
-  // Together with those of the other requests of this turn: what serialises is then in the processor's cache. If the
-  // origin's GOAWAY comes first, the request can be sent elsewhere.
-  if (!failure()) session()->push_later();
+  // If the origin's GOAWAY comes first, the request can be sent elsewhere.
+  if (!failure()) session()->push_in_company();
   return Result<void>();
 }
 

@@ -267,11 +267,11 @@ bool HttpStream::may_hand_over(std::size_t bytes) const noexcept {
   return received_all_ && session_->takes(id_, bytes);
 }
 
-void HttpStream::hand_over() noexcept {
+void HttpStream::hand_over() {
   handed_over_ = true;
   if (!shares_connection()) session_->on_handed_over(*this, parked_.size());
   resume_data();
-  session_->push_later();
+  session_->push_in_company();
 }
 
 // It has gone out, or somebody waits for it now.

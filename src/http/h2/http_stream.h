@@ -146,7 +146,7 @@ class HttpStream : public BodySource, public ListNode {
   // Whether a write of `bytes` may be left to the end of the turn.
   [[nodiscard]] bool may_hand_over(std::size_t bytes) const noexcept;
   [[nodiscard]] bool may_copy(const Headers& fields) const noexcept;
-  void hand_over() noexcept;
+  void hand_over();
   void take_back() noexcept;
   [[nodiscard]] Task<Result<void>> send_behind(std::string_view bytes);
   [[nodiscard]] Task<Result<void>> flush_parked();

@@ -391,7 +391,7 @@ void Session::serialise() {
     out_.append({reinterpret_cast<const char*>(bytes), static_cast<std::size_t>(size)});  // NOLINT
   }
   serialising_ = false;
-  handed_over_bytes_ = 0;
+  company_ = handed_over_bytes_ = 0;
   const bool left_before = std::exchange(left_behind_, !handed_over_.empty());
   if (left_behind_ && !left_before) left_behind_since_ = loop().now();
 }
