@@ -76,7 +76,6 @@ class OriginExchange final : public ListNode {
   };
 
   [[nodiscard]] Task<Result<void>> attempt();
-  [[nodiscard]] Task<Result<void>> try_once();
   [[nodiscard]] Task<Result<void>> tell_to_continue();
   void count_attempt(const Result<void>& outcome);
   [[nodiscard]] Task<Result<void>> send_head();

@@ -158,6 +158,8 @@ class HttpStream : public BodySource, public ListNode {
   [[nodiscard]] bool shares_connection() const noexcept { return rules_.side == Side::origin; }
   [[nodiscard]] bool keeps_rate() noexcept;
 
+  // What every message touches lies together: behind the text of a short head in the arena, and before the trailers.
+  Arena arena_;
   Session* session_;
   Loop& loop_;
   BufferPool& buffers_;
@@ -192,10 +194,9 @@ class HttpStream : public BodySource, public ListNode {
   Gate out_gate_;
 
   std::optional<Failure> failure_;
-  Arena arena_;
   FieldBlock* block_ = nullptr;
-  FieldBlock trailers_;
   std::unique_ptr<RawStream> raw_;
+  FieldBlock trailers_;
 };
 
 }  // namespace postern::http::h2

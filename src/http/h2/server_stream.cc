@@ -37,8 +37,8 @@ ServerStream::ServerStream(Session& session, Owner& owner, std::int32_t id, cons
     : HttpStream(session, rules_of(limits)),
       owner_(owner),
       facts_(facts),
-      head_(arena()),
-      tasks_(session.exceptions()) {
+      tasks_(session.exceptions()),
+      head_(arena()) {
   begin(id);
 }
 
