@@ -37,8 +37,10 @@ ClientStream::~ClientStream() {
 }
 
 void ClientStream::session_gone(const Failure& why) noexcept {
+  // One that was still to be serialised has not left us, whatever happened: it is as good as refused.
+  const bool unsent = is_open() && !nghttp2_session_find_stream(session()->engine(), id());
   close();
-  Failure failure = why;
+  Failure failure = unsent ? kRefused : why;
   if (answering_ && failure.retry == Retry::if_reused) failure.retry = Retry::never;
   fail(failure);
   detach();

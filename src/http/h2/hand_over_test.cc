@@ -371,15 +371,32 @@ TEST(HandOver, AnEarlyAnswerDoesNotWaitForTheRequest) {
   EXPECT_EQ(client.say(""), "rst 1 8") << "half a request must not look whole";
 }
 
+// With a word or without: the origin has not seen the request, which can be sent elsewhere, whatever its method is.
 TEST(HandOver, TheOriginMayGoAwayInBetween) {
+  for (const bool goes : {true, false}) {
+    for (const bool closes : {true, false}) {
+      if (!goes && !closes) continue;
+      Client client;
+      client.greet();
+      Upload exchange("abc");
+      client.begin_only(exchange);
+      if (goes) client.far.slip_in(goaway(0, 0));
+      if (closes) client.far.finish();
+      settle(client.loop);
+      EXPECT_EQ(exchange.head, "PST-U004 ");
+      EXPECT_EQ(exchange.retry, Retry::yes) << goes << closes;
+    }
+  }
+}
+
+TEST(HandOver, ARequestThatWasSentMayHaveBeenSeen) {
   Client client;
   client.greet();
   Upload exchange("abc");
-  client.begin_only(exchange);
-  client.far.slip_in(goaway(0, 0));
-  settle(client.loop);
+  client.begin(exchange);
+  client.far.finish();
   EXPECT_EQ(exchange.head, "PST-U004 ");
-  EXPECT_EQ(exchange.retry, Retry::yes);
+  EXPECT_EQ(exchange.retry, Retry::if_reused);
 }
 
 }  // namespace
