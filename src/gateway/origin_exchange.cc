@@ -71,6 +71,9 @@ Task<Result<void>> OriginExchange::request() {
     attempting_ = true;
     attempt_started_ = context_.loop.now();
     Result<void> outcome = co_await attempt();
+    // Also if the answer came in the same moment: nothing of it has been passed on yet, so the reason can still be
+    // told.
+    if (stop_error_) outcome = ended_by(Error(Code::cancelled, Side::gateway));
     count_attempt(outcome);
     if (outcome && try_other_token()) {
       uploads_.cancel_all();
@@ -192,13 +195,6 @@ bool OriginExchange::may_retry(const Error& error, bool is_free) const noexcept 
 }
 
 Task<Result<void>> OriginExchange::attempt() {
-  Result<void> outcome = co_await try_once();
-  // Also if the answer came in the same moment: nothing of it has been passed on yet, so the reason can still be told.
-  if (stop_error_) co_return ended_by(Error(Code::cancelled, Side::gateway));
-  co_return outcome;
-}
-
-Task<Result<void>> OriginExchange::try_once() {
   const MonoTime now = context_.loop.now();
   facts_.connect = facts_.first_byte = observe::kNotMeasured;
   const origins::EndpointSet& endpoints = *view_->endpoints;
