@@ -71,6 +71,7 @@ void check_round_trip(const sf::InnerList& list, std::string_view value, const S
   SignatureParameters parameters;
   parameters.created = 1'700'000'000;
   parameters.keyid = "k";
+  parameters.coverage = SignatureParameters::Coverage::may_be_nothing;
   const Result<SignedFields> made = sign_message(message, covered, parameters, "s", key);
   if (!made) {
     check_error(made.error());
