@@ -86,7 +86,7 @@ struct SignedFields {
 
 // `label` names the signature in both fields, a key of RFC 8941. Components come in the order in which they were added;
 // one with Presence::if_present is left out if its field is not there.
-// Errors: what append_component_value() says, Side::client; internal, Side::gateway: a label or parameter without a
+// Errors: what append_component_value() says; internal, Side::gateway: a label or parameter without a
 // text, no `created`, nothing that is covered, or a key that failed.
 [[nodiscard]] Result<SignedFields> sign_message(const Message& message, const CoveredComponents& components,
                                                 const SignatureParameters& parameters, std::string_view label,

@@ -401,8 +401,26 @@ TEST(HttpMessageSignature, AFieldThatIsNotThereIsLeftOutOnlyIfItMay) {
   ASSERT_TRUE(covered.add("x-absent"));
   const auto refused = sign_message(request.message, covered, parameters, "s", key);
   ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().side(), Side::client);
+  // Configuration, not the client, says what is signed; and to a client its fields are not named.
+  EXPECT_EQ(refused.error().code(), Code::internal);
+  EXPECT_EQ(refused.error().side(), Side::gateway);
   EXPECT_EQ(refused.error().detail(), "signature component \"x-absent\" is not in the message");
+  request.fields.append("X-Absent", "caf\xe9");
+  const auto bad_bytes = sign_message(request.message, covered, parameters, "s", key);
+  ASSERT_FALSE(bad_bytes);
+  EXPECT_EQ(bad_bytes.error().code(), Code::bad_header);
+  EXPECT_EQ(bad_bytes.error().side(), Side::client);
+}
+
+// Each of them reads the whole query once more, and anybody may ask for them.
+TEST(HttpMessageSignature, ComponentsWithParametersAreFew) {
+  CoveredComponents covered;
+  for (int i = 0; i < 8; ++i) ASSERT_TRUE(covered.add("\"@query-param\";name=\"" + std::to_string(i) + "\""));
+  const auto refused = covered.add("\"x-field\";bs");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().detail(), "too many covered components with parameters");
+  EXPECT_EQ(covered.list().size(), 8u);
+  EXPECT_TRUE(covered.add("x-field")) << "those without are not meant";
 }
 
 TEST(HttpMessageSignature, WritesAllParametersAndRefusesThoseWithoutAText) {
