@@ -26,7 +26,8 @@ struct Seen {
   std::optional<tls::Handshake> handshake;
   bool http2 = false;
   int status = 0;
-  std::string problem;  // "" if a response came
+  std::vector<identity::Explanation> explanations;  // of what was signed, in the order of the identity methods
+  std::string problem;                              // "" if a response came
 };
 
 class Ignore final : public http::h2::ClientSession::Owner, public TaskSet::ErrorHandler {
@@ -37,7 +38,7 @@ class Ignore final : public http::h2::ClientSession::Owner, public TaskSet::Erro
 
 // A request as the gateway would send it, with every identity method of the origin.
 Task<Result<int>> ask(Loop& loop, const origins::Origin& origin, const std::string& authority, const std::string& path,
-                      http::Upstream& upstream) {
+                      http::Upstream& upstream, std::vector<identity::Explanation>& explanations) {
   http::RequestHead request;
   request.method = http::Method::get;
   request.method_text = "GET";
@@ -58,7 +59,8 @@ Task<Result<int>> ask(Loop& loop, const origins::Origin& origin, const std::stri
                             .deadline = deadline,
                             .added = added,
                             .arena = arena,
-                            .sensitive = sensitive};
+                            .sensitive = sensitive,
+                            .explanations = &explanations};
   for (const auto& method : origin.identity) {
     Result<void> applied = co_await method->apply(attempt);
     if (!applied) co_return std::unexpected(std::move(applied.error()));
@@ -87,7 +89,7 @@ Task<Result<int>> probe(Loop& loop, Network& network, BufferPool& buffers, const
   if (!connection->http2) {
     http::ClientConnection http1(loop, buffers, std::move(connection->stream), {origin.config.timeouts.idle});
     http1.set_tls(tls);
-    co_return co_await ask(loop, origin, endpoint.authority, path, http1);
+    co_return co_await ask(loop, origin, endpoint.authority, path, http1, seen.explanations);
   }
   Ignore ignore;
   http::h2::ClientSession session({loop, buffers, ignore}, std::move(connection->stream), {origin.config.timeouts.idle},
@@ -100,7 +102,7 @@ Task<Result<int>> probe(Loop& loop, Network& network, BufferPool& buffers, const
   if (!ready) co_return std::unexpected(std::move(ready.error()));
   if (!session.has_room()) co_return fail(Code::origin_unavailable, Side::origin, "no stream allowed");
   const std::unique_ptr<http::Upstream> stream = session.open();
-  co_return co_await ask(loop, origin, endpoint.authority, path, *stream);
+  co_return co_await ask(loop, origin, endpoint.authority, path, *stream, seen.explanations);
 }
 
 std::string joined(const std::vector<std::string>& names) { return fmt::format("{}", fmt::join(names, ", ")); }
@@ -150,12 +152,24 @@ void show_handshake(std::string& out, const origins::Origin& origin, const tls::
   out += fmt::format("  our certificate: {}\n", state);
 }
 
+// Line by line, so that nothing that a request holds can look like a line of ours.
+void show_explanation(std::string& out, const identity::Explanation& explanation) {
+  out += fmt::format("  {}\n", explanation.title);
+  for (std::string_view left = explanation.text;;) {
+    const std::size_t end = left.find('\n');
+    out += fmt::format("    | {}\n", visible(left.substr(0, end)));
+    if (end == std::string_view::npos) return;
+    left.remove_prefix(end + 1);
+  }
+}
+
 std::string as_text(const origins::Origin& origin, const std::vector<Seen>& all) {
   std::string out;
   for (const Seen& seen : all) {
     out += fmt::format("{} at {}\n", origin.config.name, seen.address);
     if (seen.handshake) show_handshake(out, origin, *seen.handshake);
     if (!seen.tls) out += "  in clear\n";
+    for (const identity::Explanation& explanation : seen.explanations) show_explanation(out, explanation);
     if (seen.problem.empty()) {
       out += fmt::format("  answer    {} ({})\n", seen.status, seen.http2 ? "HTTP/2" : "HTTP/1.1");
     } else {
@@ -188,6 +202,13 @@ std::string as_json(const origins::Origin& origin, const std::vector<Seen>& all)
         json.time("not_after", certificate->not_after()).end_object();
       }
       json.end_array().end_object();
+    }
+    if (!seen.explanations.empty()) {
+      json.begin_array("signed");
+      for (const identity::Explanation& explanation : seen.explanations) {
+        json.begin_object().text("what", explanation.title).text("text", explanation.text).end_object();
+      }
+      json.end_array();
     }
     if (seen.problem.empty()) {
       json.number("status", static_cast<std::uint64_t>(seen.status));

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/strings.h"
+#include "gateway/grpc.h"
 #include "gateway/request_rules.h"
 #include "gateway/response_rules.h"
 #include "http/hop_by_hop.h"
@@ -13,6 +14,8 @@ namespace postern::gateway {
 namespace {
 
 constexpr std::size_t kMaxKeptBody = 64 * 1024;
+// A kept body goes out in pieces, so that others have their turns.
+constexpr std::size_t kPiece = 64 * 1024;
 
 // NTLM and Negotiate log the connection in, not the request (RFC 4559 6): the next client must not be on it.
 bool authenticates_connection(const http::RequestHead& request) noexcept {
@@ -32,6 +35,8 @@ OriginExchange::OriginExchange(LoopContext& context, const Snapshot& snapshot, c
       client_(client),
       reserved_(snapshot.reserved),
       over_limit_(over_limit),
+      kept_body_(context.buffers),
+      collected_(context.loop),
       interrupter_(*this),
       end_(*this),
       uploads_(context.exceptions) {
@@ -52,6 +57,11 @@ Task<Result<void>> OriginExchange::request() {
   if (exchange_.started_wall >= origin.certificate_ends) {
     over_ = true;
     co_return fail(Code::identity_unavailable, Side::gateway, "the client certificate for this origin has expired");
+  }
+  if (origin.whole_body) {
+    Result<void> taken = co_await take_whole_body(*origin.whole_body);
+    over_ = !taken;
+    if (!taken) co_return taken;
   }
   origin_.refresh(context_);
   view_ = origin_.view;
@@ -88,6 +98,65 @@ Task<Result<void>> OriginExchange::request() {
     if (over_) co_return outcome;
     context_.metrics.add(origin_.plan->metrics.retries);
   }
+}
+
+// Before an endpoint is chosen: a slow client holds none.
+Task<Result<void>> OriginExchange::take_whole_body(std::uint64_t limit) {
+  http::RequestHead& request = exchange_.request;
+  // Its body may go on until the call is answered, and then it would never be whole.
+  if (is_grpc(exchange_)) co_return fail(Code::stream_not_signable, Side::client);
+  // What follows a handshake is no body.
+  if (exchange_.websocket || request.framing == http::Framing::none) co_return Result<void>();
+  if (request.framing == http::Framing::length) {
+    if (request.content_length == 0) co_return Result<void>();
+    if (request.content_length > limit) co_return fail(Code::body_not_signable, Side::client);
+  }
+  Result<void> told = co_await tell_to_continue();
+  if (!told) co_return told;
+  if (!stop_error_) {
+    collecting_ = true;
+    uploads_.spawn(collect_body(limit));
+    co_await collected_.wait();
+    collecting_ = false;
+    uploads_.cancel_all();
+  }
+  if (stop_error_) co_return ended_by(Error(Code::cancelled, Side::gateway));
+  if (request.framing == http::Framing::chunked && request_trailers_.empty()) {
+    request.framing = http::Framing::length;
+    request.content_length = kept_body_.size();
+  }
+  co_return Result<void>();
+}
+
+Task<void> OriginExchange::collect_body(std::uint64_t limit) {
+  http::BodySource& body = client_.body();
+  TurnBudget budget(context_.loop);
+  while (!body_whole_) {
+    Result<http::BodyPiece> piece = body.poll();
+    if (!piece) co_return stop(std::move(piece.error()));
+    if (piece->kind == http::BodyPiece::Kind::wait) {
+      static_cast<void>(co_await body.wait());  // the next poll() looks at the time
+      continue;
+    }
+    body_taken_ = true;
+    body_whole_ = piece->last || piece->kind == http::BodyPiece::Kind::end;
+    if (body.received() > exchange_.body_limit) co_return stop(Error(over_limit_, Side::client));
+    if (body.received() > limit) co_return stop(Error(Code::body_not_signable, Side::client));
+    // Whoever has little may go on; a large body would take what all others need.
+    if (kept_body_.size() >= kMaxKeptBody && kept_body_.tight()) co_return stop(Error(Code::overloaded, Side::gateway));
+    kept_body_.append(piece->bytes);
+    if (piece->kind == http::BodyPiece::Kind::end) take_trailers();
+    budget.step(piece->bytes.size());
+    if (budget.spent()) co_await context_.loop.yield();
+  }
+  collected_.set();
+}
+
+void OriginExchange::take_trailers() {
+  for (const http::Field& field : client_.body().trailers()) {
+    request_trailers_.append(field.name, field.value, field.id);
+  }
+  strip_trailers(context_, reserved_, route_, *origin_.origin, request_trailers_);
 }
 
 void OriginExchange::count_attempt(const Result<void>& outcome) {
@@ -175,6 +244,8 @@ Task<Result<void>> OriginExchange::send_head() {
 
   const std::string_view scheme = origin.config.tls ? "https" : "http";
 
+  // RFC 8441 4.
+  const bool tunnelled = exchange_.websocket && lease_->version() == http::Version::http_2;
   http::Headers added;
   identity::Attempt facts{.request = request,
                           .scheme = scheme,
@@ -185,7 +256,9 @@ Task<Result<void>> OriginExchange::send_head() {
                           .deadline = context_.loop.now() + origin.config.timeouts.first_byte,
                           .added = added,
                           .arena = exchange_.arena,
-                          .sensitive = sensitive_};
+                          .sensitive = sensitive_,
+                          .body = kept_body_.view(),
+                          .method = tunnelled ? "CONNECT" : std::string_view()};
   for (const auto& method : origin.identity) {
     Result<void> applied = co_await method->apply(facts);
     if (!applied) co_return applied;
@@ -222,6 +295,7 @@ std::unexpected<Error> OriginExchange::ended_by(Error error) {
 }
 
 void OriginExchange::Interrupter::run_deferred() {
+  if (owner_.collecting_) return owner_.collected_.set();
   if (owner_.splice_) {
     owner_.splice_->stop();
     return;
@@ -242,7 +316,9 @@ void OriginExchange::End::on_expired() { owner_.stop(Error(why, Side::gateway));
 
 // Streams the request body while the main coroutine already waits for the response.
 Task<void> OriginExchange::upload() {
+  uploading_ = true;
   co_await upload_body();
+  uploading_ = false;
   head_deadline_ = context_.loop.now() + origin_.origin->config.timeouts.first_byte;
   if (awaiting_head_) lease_->set_head_deadline(head_deadline_);
 }
@@ -259,8 +335,16 @@ Task<void> OriginExchange::upload_body() {
     }
   };
   if (body_taken_) {
-    const Result<void> again = co_await writer.write(kept_body_, http::End::more);
-    if (!again) co_return judge_write(again);
+    std::string_view left = kept_body_.view();
+    while (!left.empty()) {
+      const std::string_view piece = left.substr(0, kPiece);
+      left.remove_prefix(piece.size());
+      const bool last = body_whole_ && left.empty() && request_trailers_.empty();
+      const Result<void> again = co_await writer.write(piece, last ? http::End::last : http::End::more);
+      if (!again || last) co_return judge_write(again);
+      budget.step(piece.size());
+      if (budget.spent()) co_await context_.loop.yield();
+    }
     if (body_whole_) co_return judge_write(co_await writer.finish(request_trailers_));
   }
   for (;;) {
@@ -280,8 +364,7 @@ Task<void> OriginExchange::upload_body() {
     body_whole_ = piece->last || piece->kind == http::BodyPiece::Kind::end;
     keep(piece->bytes);
     if (piece->kind == http::BodyPiece::Kind::end) {
-      for (const http::Field& field : body.trailers()) request_trailers_.append(field.name, field.value, field.id);
-      strip_trailers(context_, reserved_, route_, *origin_.origin, request_trailers_);
+      take_trailers();
       const Result<void> ended = co_await writer.finish(request_trailers_);
       co_return judge_write(ended);
     }
@@ -297,9 +380,9 @@ void OriginExchange::keep(std::string_view bytes) {
   keeping_body_ =
       keeping_body_ && lease_->version() == http::Version::http_2 && kept_body_.size() + bytes.size() <= kMaxKeptBody;
   if (keeping_body_) {
-    kept_body_ += bytes;
+    kept_body_.append(bytes);
   } else {
-    kept_body_ = std::string();
+    kept_body_.release();
   }
 }
 
@@ -348,6 +431,7 @@ Task<Result<void>> OriginExchange::relay_body() {
   http::BodySource& body = lease_->body();
   TurnBudget budget(context_.loop);
   bool ended = false;
+  if (!uploading_) kept_body_.release();  // nothing is tried again
   while (!ended) {
     // In every round: a body that never has to be waited for must not go on under an old identity.
     if (stop_error_) co_return ended_by(Error(Code::cancelled, Side::gateway));

@@ -15,6 +15,8 @@
 #include "http/exchange.h"
 #include "origins/origin.h"
 #include "origins/pool.h"
+#include "platform/buffer.h"
+#include "platform/event.h"
 #include "platform/task_set.h"
 
 namespace postern::gateway {
@@ -79,6 +81,8 @@ class OriginExchange final : public ListNode {
     OriginExchange& owner_;
   };
 
+  [[nodiscard]] Task<Result<void>> take_whole_body(std::uint64_t limit);
+  [[nodiscard]] Task<void> collect_body(std::uint64_t limit);
   [[nodiscard]] Task<Result<void>> attempt();
   [[nodiscard]] Task<Result<void>> try_once();
   [[nodiscard]] Task<Result<void>> tell_to_continue();
@@ -90,6 +94,7 @@ class OriginExchange final : public ListNode {
   [[nodiscard]] Task<void> upload();
   [[nodiscard]] Task<void> upload_body();
   void keep(std::string_view bytes);
+  void take_trailers();
   [[nodiscard]] Task<Result<void>> relay_body();
   [[nodiscard]] Task<Result<void>> splice();
   void judge(origins::Outcome outcome);
@@ -128,9 +133,12 @@ class OriginExchange final : public ListNode {
   bool body_taken_ = false;  // some of the request body left the client's connection
   bool body_whole_ = false;  // all of it did
   // What was taken of it, while that is little: an origin that speaks HTTP/2 may say that it did not look at a request,
-  // and then it is sent again.
-  std::string kept_body_;
+  // and then it is sent again. Or all of it, if the origin's identity signs it.
+  Buffer kept_body_;
   bool keeping_body_ = true;
+  bool collecting_ = false;  // the main coroutine waits for the whole body
+  bool uploading_ = false;   // kept_body_ may be on its way
+  Event collected_;
   bool awaiting_head_ = false;  // in receive_head()
   bool over_ = false;           // failed: nothing is left to stop
   bool judged_ = false;

@@ -43,6 +43,14 @@ const RoutePlan* find_preflighted(const Snapshot& snapshot, const http::Exchange
   return plan.answers_preflights ? &plan : nullptr;
 }
 
+unsigned filter_fields(const origins::Origin& origin, http::Headers& fields) {
+  std::size_t removed = 0;
+  for (const identity::FieldFilter* const filter : origin.filters) {
+    removed += fields.remove_if([filter](const http::Field& field) { return filter->forbids(field.name); });
+  }
+  return static_cast<unsigned>(removed);
+}
+
 }  // namespace
 
 void begin_exchange(LoopContext& context, const http::Downstream& client, const ListenerPlan& listener,
@@ -156,10 +164,8 @@ void prepare_forwarding(LoopContext& context, const origins::Origin& origin, con
                         const ListenerPlan& listener, http::Exchange& exchange) {
   http::StripCounts counts;
   http::strip_overrides(exchange.request.headers, origin.config.allow_headers, counts);
-  if (origin.config.forward_authorization) {
-    const std::string_view own = exchange.request.headers.value(http::HeaderName::authorization);
-    if (!own.empty()) exchange.request.headers.append("X-Forwarded-Authorization", exchange.arena.copy(own));
-  }
+  const std::string_view own = exchange.request.headers.value(http::HeaderName::authorization);
+  counts.reserved += filter_fields(origin, exchange.request.headers);
   if (origin.replaces_authorization) {
     counts.reserved += static_cast<unsigned>(exchange.request.headers.remove_aliases_of("authorization"));
   }
@@ -167,6 +173,10 @@ void prepare_forwarding(LoopContext& context, const origins::Origin& origin, con
                                     listener.address.port, exchange.secure ? "https" : "http"};
   counts.forwarding += http::rebuild_forwarding(exchange.request, facts, listener.trusted_proxies, exchange.arena);
   count_strips(context, counts);
+  // After all X-Forwarded-* of the client are gone.
+  if (origin.config.forward_authorization && !own.empty()) {
+    exchange.request.headers.append("X-Forwarded-Authorization", exchange.arena.copy(own));
+  }
   exchange.request.headers.remove_aliases_of("x-request-id");
   exchange.request.headers.append(http::HeaderName::x_request_id, exchange.request_id);
 }
@@ -175,6 +185,7 @@ void strip_trailers(LoopContext& context, const http::ReservedNames& reserved, c
                     const origins::Origin& origin, http::Headers& trailers) {
   http::StripCounts counts;
   http::strip_request_trailers(trailers, reserved, route.written, origin.config.allow_headers, counts);
+  counts.reserved += filter_fields(origin, trailers);
   count_strips(context, counts);
 }
 

@@ -170,6 +170,10 @@ class Snapshot::Builder {
       for (const auto& method : plan.origin->identity) {
         for (const std::string_view secret : method->secrets()) plan.origin->secrets.push_back(secret);
         for (const std::string_view header : method->headers()) reserve(*plan.origin, header);
+        if (const auto limit = method->whole_body()) {
+          plan.origin->whole_body = std::min(*limit, plan.origin->whole_body.value_or(*limit));
+        }
+        if (const auto* const filter = method->filter()) plan.origin->filters.push_back(filter);
       }
       if (backend.forward_authorization) out_.reserved.add("x-forwarded-authorization");
       plan.metrics = services_.metrics.origin(out_.series_, backend.name, backend.endpoints.size());

@@ -4,12 +4,24 @@
 #include <array>
 #include <variant>
 
+#include "identity/aws_sigv4/aws_sigv4.h"
+#include "identity/hmac/hmac.h"
+#include "identity/http_signature/http_signature.h"
 #include "identity/mtls/mtls.h"
 #include "identity/shared_secret/shared_secret.h"
 
 namespace postern::identity {
 namespace {
 
+constexpr char kAwsSigV4[] = {
+#embed "aws_sigv4/schema.json"
+};
+constexpr char kHmac[] = {
+#embed "hmac/schema.json"
+};
+constexpr char kHttpSignature[] = {
+#embed "http_signature/schema.json"
+};
 constexpr char kMtls[] = {
 #embed "mtls/schema.json"
 };
@@ -33,7 +45,16 @@ std::unique_ptr<const IdentityMethod> make_shared_secret(const config::IdentityU
   return std::make_unique<SharedSecret>(std::get<config::SharedSecretConfig>(use.config));
 }
 
+constexpr std::string_view kAwsFields[] = {"X-Amz-Date", "X-Amz-Security-Token", "X-Amz-Content-Sha256"};
+constexpr std::string_view kHmacFields[] = {"Webhook-Id", "Webhook-Timestamp"};
+constexpr std::string_view kSignatureFields[] = {"Signature", "Signature-Input", "Content-Digest"};
+constexpr std::string_view kSignatureDocuments[] = {"key"};
+
 constexpr std::array kCatalog = {
+    CatalogEntry{"aws_sigv4", text(kAwsSigV4), "Authorization", kAwsFields, {}, 3, make_aws_sigv4},
+    CatalogEntry{"hmac", text(kHmac), "Webhook-Signature", kHmacFields, {}, 2, make_hmac},
+    CatalogEntry{"http_signature", text(kHttpSignature), "", kSignatureFields, kSignatureDocuments, 3,
+                 make_http_signature},
     CatalogEntry{"mtls", text(kMtls), "", {}, {}, 3, make_mtls},
     CatalogEntry{"shared_secret", text(kSharedSecret), "", {}, {}, 1, make_shared_secret},
 };

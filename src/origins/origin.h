@@ -77,6 +77,9 @@ struct Origin {
   std::uint64_t generation = 0;  // of the snapshot that brought the present trust and identity
   std::shared_ptr<const Transports> transports;
   WallTime certificate_ends = WallTime::max();  // of the gateway's client certificate, if it has one
+  // How long a body an identity method reads before the head is sent: the least limit of all; nullopt: none does.
+  std::optional<std::uint64_t> whole_body{};
+  std::vector<const identity::FieldFilter*> filters{};  // of identity methods
   bool replaces_authorization = false;  // an identity method sets Authorization: the client's own goes before that
 
   [[nodiscard]] Transport transport_to(const Endpoint& endpoint) const;
