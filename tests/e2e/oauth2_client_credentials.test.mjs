@@ -41,7 +41,7 @@ async function startProvider({ tls = false } = {}) {
   const Provider = peer('oidc-provider').default;
   const key = await SigningKey.make();
   const server = tls
-    ? https.createServer({ key: tls.key, cert: tls.certificate, ca: clientAuthority.certificate, requestCert: true, rejectUnauthorized: false })
+    ? https.createServer({ ...tls.tls, ca: clientAuthority.pem, requestCert: true, rejectUnauthorized: false })
     : http.createServer();
   const port = await listen(server);
   const issuer = `${tls ? 'https' : 'http'}://127.0.0.1:${port}`;
@@ -112,7 +112,7 @@ test('node-oidc-provider knows the gateway, and jose lets its requests in', asyn
     basic: { token_url: plain.tokenUrl, client_id: 'basic client', client_secret: right, ...common },
     post: { token_url: plain.tokenUrl, client_id: 'post', client_secret: right, client_authentication: 'client_secret_post', ...common },
     assertion: { token_url: plain.tokenUrl, client_id: 'assertion', client_authentication: 'private_key_jwt', key: file('client.key', privateKey.export({ type: 'pkcs8', format: 'pem' })), assertion_audience: plain.issuer, client_authorization: 'forward', ...common },
-    mtls: { token_url: secure.tokenUrl, client_id: 'mtls', client_authentication: 'tls_client_auth', certificate: file('client.pem', clientPair.certificate), certificate_key: file('client2.key', clientPair.key), ca: file('ca.pem', authority.certificate), ...common },
+    mtls: { token_url: secure.tokenUrl, client_id: 'mtls', client_authentication: 'tls_client_auth', certificate: file('client.pem', clientPair.chainPem), certificate_key: file('client2.key', clientPair.keyPem), ca: file('ca.pem', authority.pem), ...common },
     untrusted: { token_url: secure.tokenUrl, client_id: 'basic client', client_secret: right, ...common },
   };
   const config = (all) => ({
