@@ -5,6 +5,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { renameSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
+import net from 'node:net';
 import path from 'node:path';
 import { before, test } from 'node:test';
 import { Standin, SigningKey, Refusal, jose, json, peer } from '../standins/standin.mjs';
@@ -326,5 +327,41 @@ test('what the origin refuses is dropped once, and only what can be repeated is 
   for (let i = 0; i < 5; ++i) assert.equal((await exchange(gateway.port, request('/x'))).status, 401, 'that is what the origin says');
   assert.equal(endpoint.count(), 2, 'not more than one in 30 s');
   await endpoint.stop();
+  await origin.stop();
+});
+
+test('through an egress proxy, with TLS end to end', async () => {
+  const pair = authority.issue({ dns: ['login.example.test'] });
+  const endpoint = https.createServer(pair.tls, (incoming, response) => {
+    response.setHeader('content-type', 'application/json');
+    response.end(JSON.stringify({ access_token: 'token-through-a-proxy', token_type: 'Bearer', expires_in: 60 }));
+  });
+  const port = await listen(endpoint);
+  const tunnels = [];
+  const proxy = http.createServer((incoming, response) => response.writeHead(405).end());
+  proxy.on('connect', (incoming, client) => {
+    tunnels.push(incoming.url);
+    const server = net.connect(port, '127.0.0.1', () => {
+      client.write('HTTP/1.1 200 Connection established\r\n\r\n');
+      server.pipe(client).pipe(server);
+    });
+    for (const each of [server, client]) each.on('error', () => { server.destroy(); client.destroy(); });
+  });
+  const proxyPort = await listen(proxy);
+  const origin = await Standin.start(() => json(200, {}));
+  const config = (more) => ({
+    egress_proxy: { url: `http://127.0.0.1:${proxyPort}`, ...more },
+    origins: { main: { url: origin.url, identity: [{ oauth2_client_credentials: { token_url: `https://login.example.test:${port}/token`, client_id: 'gateway', client_secret: right, ca: file('proxied.pem', authority.pem) } }] } },
+    routes: [{ match: { path: '/*' }, origin: 'main', public: true }],
+  });
+  const gateway = await Gateway.start(config({}));
+  assert.equal((await exchange(gateway.port, request('/x'))).status, 200, gateway.output());
+  assert.deepEqual(tunnels, [`login.example.test:${port}`]);
+  assert.equal(origin.requests.at(-1).headers.authorization, 'Bearer token-through-a-proxy');
+  // Excepted: its name is looked up, and there is none.
+  const direct = await Gateway.start(config({ bypass: ['.example.test'] }));
+  assert.equal((await exchange(direct.port, request('/x'))).status, 503);
+  assert.match(direct.output(), /its name cannot be resolved/);
+  assert.equal(tunnels.length, 1);
   await origin.stop();
 });
