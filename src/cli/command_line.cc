@@ -13,11 +13,11 @@
 namespace postern::cli {
 namespace {
 
-constexpr std::array<std::string_view, 11> kVerbs = {"ca",     "check", "demo",   "explain", "keys",   "origin",
-                                                     "reload", "run",   "schema", "status",  "version"};
+constexpr std::array<std::string_view, 13> kVerbs = {"ca",     "check",  "demo",   "explain", "federate",
+                                                     "issuer", "keys",   "origin", "reload",  "run",
+                                                     "schema", "status", "version"};
 // Part of the product, not of this version: said so, instead of "unknown".
-constexpr std::array<std::string_view, 7> kPlanned = {"federate", "init",   "issuer", "prove",
-                                                      "rotate",   "tunnel", "verify"};
+constexpr std::array<std::string_view, 5> kPlanned = {"init", "prove", "rotate", "tunnel", "verify"};
 
 constexpr const char* kFooter =
     "Exit codes: 0 ok, 1 runtime, 2 usage, 3 configuration, 4 proof failed, 5 unreachable.\n"
@@ -34,9 +34,11 @@ class CommandLine {
     add_explain();
     add_keys();
     add_ca();
+    add_issuer();
     add_admin("reload", "Check the file again and put it into force in place; prints what changed", reload);
     add_admin("status", "What a running gateway is doing", status);
     add_origin();
+    add_federate();
     add_demo();
     add_schema();
     add_version();
@@ -181,12 +183,64 @@ class CommandLine {
     add_json(verb, options.format);
   }
 
+  void add_issuer() {
+    CLI::App& issuer =
+        *app_.add_subcommand("issuer", "The keys that sign the gateway's own tokens: status, rotate, remove, export");
+    issuer.require_subcommand(1);
+    CLI::App& show = *issuer.add_subcommand("status", "Every key: what for, since when and until when it signs");
+    add_issuer_options(show, issuer_status_);
+    show.callback([this] { chosen_ = [this] { return issuer_status(issuer_status_, console_); }; });
+
+    CLI::App& rotate = *issuer.add_subcommand(
+        "rotate", "Make and publish a successor, which signs when verifiers have had time to see it");
+    add_issuer_options(rotate, issuer_rotate_);
+    rotate.add_option("--algorithm", issuer_rotate_.algorithm, "Of this algorithm only (default: of each)");
+    rotate.add_flag("--now", issuer_rotate_.now, "It signs at once: for a key that may be stolen");
+    rotate.callback([this] { chosen_ = [this] { return issuer_rotate(issuer_rotate_, console_); }; });
+
+    CLI::App& remove =
+        *issuer.add_subcommand("remove", "Take away a key that does not sign, and all that it has signed");
+    add_issuer_options(remove, issuer_remove_);
+    remove.add_option("kid", issuer_remove_.kid, "As `issuer status` shows it; behind -- if it begins with -")
+        ->required();
+    remove.callback([this] { chosen_ = [this] { return issuer_remove(issuer_remove_, console_); }; });
+
+    CLI::App& out = *issuer.add_subcommand(
+        "export", "Write the discovery documents and key sets as files, for a bucket or another web server");
+    add_issuer_options(out, issuer_export_);
+    out.add_option("out", issuer_export_.out, "Stands for the issuer's host; made if it is not there")->required();
+    out.callback([this] { chosen_ = [this] { return issuer_export(issuer_export_, console_); }; });
+  }
+  static void add_issuer_options(CLI::App& verb, IssuerOptions& options) {
+    add_config(verb, options.config);
+    verb.add_option("--directory", options.directory, "Where the keys are, if not where the configuration says");
+    add_json(verb, options.format);
+  }
+
   void add_admin(const char* name, const char* description, Exit (*act)(const AdminOptions&, const Console&)) {
     CLI::App& verb = *app_.add_subcommand(name, description);
     add_config(verb, admin_.config);
     verb.add_option("--socket", admin_.socket, "Admin socket, if not the one that the configuration names");
     add_json(verb, admin_.format);
     verb.callback([this, act] { chosen_ = [this, act] { return act(admin_, console_); }; });
+  }
+
+  void add_federate() {
+    CLI::App& verb = *app_.add_subcommand(
+        "federate",
+        "Print what a cloud has to be told so that it trusts the gateway's issuer; --check whether it will");
+    add_config(verb, federate_.config);
+    verb.add_option("cloud", federate_.cloud, "aws, gcp, azure, or alb: a load balancer of AWS")
+        ->required()
+        ->check(CLI::IsMember(std::vector<std::string>{"aws", "gcp", "azure", "alb"}));
+    verb.add_option("--audience", federate_.audience, "Audience of the gateway's tokens (default: the cloud's own)");
+    verb.add_option("--subject", federate_.subject, "Subject that is trusted, and no other")->capture_default_str();
+    verb.add_option("--account", federate_.account, "Number of the AWS account or of the Google project");
+    verb.add_option("--name", federate_.name,
+                    "aws: the role; gcp: the service account; azure: the application id; alb: ARN of the listener");
+    verb.add_flag("--check", federate_.check, "Read what the issuer publishes, and compare it with the cloud's rules");
+    add_json(verb, federate_.format);
+    verb.callback([this] { chosen_ = [this] { return federate(federate_, console_); }; });
   }
 
   void add_origin() {
@@ -214,6 +268,10 @@ class CommandLine {
         ->take_all();
     verb.add_option("--backend-secret", demo_.backend_secrets,
                     "File with the secret of an http:// backend, in the same order")
+        ->take_all();
+    verb.add_option("--backend-identity", demo_.backend_identities,
+                    "name=FILE: instead of a secret, how that http:// backend knows the gateway, as it stands under "
+                    "`identity`: {http_signature: {key: \"${file:/path}\"}}")
         ->take_all();
     verb.add_option("--state-directory", demo_.state_directory,
                     "Where `postern ca init` has made the authorities that https:// backends know");
@@ -245,9 +303,14 @@ class CommandLine {
   KeysRevokeOptions revoke_;
   CaInitOptions ca_init_;
   CaOptions ca_show_;
+  FederateOptions federate_;
   CaExportOptions ca_export_;
   CaIssueOptions ca_issue_;
   CaSignOptions ca_sign_;
+  IssuerOptions issuer_status_;
+  IssuerRotateOptions issuer_rotate_;
+  IssuerRemoveOptions issuer_remove_;
+  IssuerExportOptions issuer_export_;
   DemoOptions demo_;
   OriginTestOptions origin_test_;
   Format version_format_ = Format::text;

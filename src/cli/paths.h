@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "config/config.h"
 #include "config/diagnostics.h"
 
 namespace postern::cli {
@@ -17,5 +18,10 @@ struct ConfigPaths {
 
 // False after reporting why: the file cannot be read, or is no YAML or JSON.
 [[nodiscard]] bool find_paths(const std::string& config_file, ConfigPaths& out, config::Diagnostics& diagnostics);
+
+// The issuer of a configuration file, read in the same way; its own section is judged. False after reporting why there
+// is none.
+[[nodiscard]] bool find_issuer(const std::string& config_file, config::IssuerConfig& out,
+                               config::Diagnostics& diagnostics);
 
 }  // namespace postern::cli

@@ -6,8 +6,10 @@
 #include "base/strings.h"
 #include "config/builder.h"
 #include "config/formats.h"
+#include "config/issuer_section.h"
 #include "config/readers.h"
 #include "config/units.h"
+#include "issuer/key_directory.h"
 
 namespace postern::config {
 namespace {
@@ -46,10 +48,10 @@ std::string_view fault_of(std::string_view url) {
 
 }  // namespace
 
-void Builder::read_issuer(const Node& node) {
+IssuerConfig read_issuer_section(const Node& node, const std::string& state_directory, Diagnostics& diagnostics) {
   IssuerConfig config;
   config.position = node.position();
-  config.directory = config_.state_directory + "/issuer";
+  config.directory = issuer::key_directory(state_directory);
   read(&node, "directory", config.directory);
   issuer::IssuerOptions& options = config.options;
   read(&node, "url", options.url);
@@ -57,14 +59,13 @@ void Builder::read_issuer(const Node& node) {
   if (const Node* const url = string_at(&node, "url")) {
     const std::string_view fault = fault_of(url->text());
     if (!fault.empty()) {
-      diagnostics_.error(Problem::bad_value, *url,
-                         fmt::format("{} is not an issuer: {}", printable(url->text()), fault),
-                         "write https://HOST or https://HOST/PATH, in lower case, without a slash at its end");
+      diagnostics.error(Problem::bad_value, *url, fmt::format("{} is not an issuer: {}", printable(url->text()), fault),
+                        "write https://HOST or https://HOST/PATH, in lower case, without a slash at its end");
     } else if (const std::string_view rest = url->text().substr(8);
                url->text().starts_with("https:") &&
                rest.substr(0, rest.find('/')).find(':') != std::string_view::npos) {
-      diagnostics_.warning(Problem::ambiguous, *url, "clouds take no issuer with a port",
-                           "publish it on port 443, if a cloud is to trust it");
+      diagnostics.warning(Problem::ambiguous, *url, "clouds take no issuer with a port",
+                          "publish it on port 443, if a cloud is to trust it");
     }
   }
   if (const Node* const algorithms = node.find("algorithms")) {
@@ -79,7 +80,7 @@ void Builder::read_issuer(const Node& node) {
   read(rotation, "overlap", options.rotation.overlap);
   const auto refuse = [&](const Node* parent, std::string_view key, std::string what) {
     const Node* const at = parent ? parent->find(key) : nullptr;
-    diagnostics_.error(Problem::bad_value, at ? *at : node, std::move(what), "see docs/gateway_jwt.md on rotation");
+    diagnostics.error(Problem::bad_value, at ? *at : node, std::move(what), "see docs/gateway_jwt.md on rotation");
   };
   if (options.lifetime < std::chrono::minutes(1) || options.lifetime > std::chrono::hours(1)) {
     refuse(&node, "lifetime", "a token lives from 1m to 1h");
@@ -93,7 +94,11 @@ void Builder::read_issuer(const Node& node) {
   if (options.rotation.overlap < options.lifetime) {
     refuse(rotation, "overlap", "a key would be gone before the last token that it signed");
   }
-  config_.issuer = std::move(config);
+  return config;
+}
+
+void Builder::read_issuer(const Node& node) {
+  config_.issuer = read_issuer_section(node, config_.state_directory, diagnostics_);
 }
 
 }  // namespace postern::config

@@ -529,6 +529,9 @@ void Gateway::update_gauges() {
     registry_->set(metrics_->certificate_days_left(certificates, used.where), left.count());
   }
   certificate_series_ = std::move(certificates);
+  observe::SeriesSet issuer(*registry_);
+  if (issuer_) issuer_->report(*registry_, *metrics_, issuer, options_.clock.wall());
+  issuer_series_ = std::move(issuer);
   observe::SeriesSet series_of_tokens(*registry_);
   for (const tokens::TokenStatus& token : token_manager_->status()) {
     const observe::TokenMetrics metrics = metrics_->token(series_of_tokens, token.name);

@@ -129,6 +129,7 @@ class Gateway final : public TaskSet::ErrorHandler {
   std::shared_ptr<tls::TicketKeys> tickets_;
   std::unique_ptr<ManagedCertificates> managed_;  // nullptr until a configuration asks for them
   observe::SeriesSet certificate_series_;
+  observe::SeriesSet issuer_series_;  // empty without an issuer
   std::shared_ptr<const Snapshot> snapshot_;
   std::shared_ptr<const config::Config> started_with_;
   std::vector<std::unique_ptr<Worker>> workers_;

@@ -152,6 +152,7 @@ observe::Status Gateway::status() const {
     const tls::Certificate& certificate = *used.certificate;
     out.certificates.push_back({used.where, certificate.subject(), certificate.fingerprint(), certificate.not_after()});
   }
+  if (issuer_) out.issuer = issuer_->status(out.now);
   out.reload = last_reload_;
   out.waiting_for_restart = waiting_for_restart(*snapshot_->config);
   if (key_store_) {

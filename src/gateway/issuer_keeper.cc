@@ -1,5 +1,7 @@
 #include "gateway/issuer_keeper.h"
 
+#include <array>
+
 namespace postern::gateway {
 namespace {
 
@@ -73,6 +75,33 @@ void IssuerKeeper::tick(WallTime now, observe::Log& log) {
     log.error(current_ ? observe::Constant("a key of the issuer is due and cannot be made")
                        : observe::Constant("the keys of the issuer have changed and cannot be read"),
               {observe::LogField::text("problem", problem_)});
+  }
+}
+
+observe::IssuerStatus IssuerKeeper::status(WallTime now) const {
+  constexpr std::array<std::string_view, 4> kRoles = {"next", "signing", "old", "gone"};
+  observe::IssuerStatus out{.url = options_.url, .current = current_, .problem = problem_, .keys = {}};
+  const std::shared_ptr<const issuer::Issuer> issuer = mint_->issuer();
+  if (!issuer) return out;
+  for (const issuer::KeyRing::Entry& entry : issuer->ring().entries()) {
+    const auto role = issuer->ring().role(entry, now, options_.rotation);
+    if (role == issuer::KeyRing::Role::gone) continue;
+    out.keys.push_back({entry.kid, std::string(jose::name_of(entry.algorithm)),
+                        std::string(kRoles[static_cast<std::size_t>(role)]), entry.signs_from});
+  }
+  return out;
+}
+
+void IssuerKeeper::report(observe::MetricRegistry& registry, const observe::GatewayMetrics& metrics,
+                          observe::SeriesSet& series, WallTime now) const {
+  registry.set(metrics.issuer_current(series), current_ ? 1 : 0);
+  const std::shared_ptr<const issuer::Issuer> issuer = mint_->issuer();
+  if (!issuer) return;
+  for (const jose::Algorithm algorithm : options_.algorithms) {
+    const issuer::KeyRing::Entry* const entry = issuer->ring().signing(algorithm, now);
+    if (!entry) continue;
+    registry.set(metrics.issuer_key_age(series, jose::name_of(algorithm)),
+                 std::chrono::floor<std::chrono::seconds>(now - entry->signs_from).count());
   }
 }
 

@@ -9,7 +9,9 @@
 #include "config/config.h"
 #include "issuer/key_directory.h"
 #include "issuer/token_mint.h"
+#include "observe/gateway_metrics.h"
 #include "observe/log.h"
+#include "observe/status.h"
 
 namespace postern::gateway {
 
@@ -32,6 +34,11 @@ class IssuerKeeper {
   [[nodiscard]] bool current() const noexcept { return current_; }
   // Why not, or why a key that is due has not been made; "" if all is well.
   [[nodiscard]] const std::string& problem() const noexcept { return problem_; }
+
+  // For people and their monitoring.
+  [[nodiscard]] observe::IssuerStatus status(WallTime now) const;
+  void report(observe::MetricRegistry& registry, const observe::GatewayMetrics& metrics, observe::SeriesSet& series,
+              WallTime now) const;
 
  private:
   IssuerKeeper(const config::IssuerConfig& config, const Entropy& entropy);

@@ -71,6 +71,9 @@ Task<Result<void>> OriginExchange::request() {
     attempting_ = true;
     attempt_started_ = context_.loop.now();
     Result<void> outcome = co_await attempt();
+    // Also if the answer came in the same moment: nothing of it has been passed on yet, so the reason can still be
+    // told.
+    if (stop_error_) outcome = ended_by(Error(Code::cancelled, Side::gateway));
     count_attempt(outcome);
     if (outcome && try_other_token()) {
       uploads_.cancel_all();
@@ -125,6 +128,7 @@ Task<Result<void>> OriginExchange::take_whole_body(std::uint64_t limit) {
     co_await collected_.wait();
     collecting_ = false;
     uploads_.cancel_all();
+    interrupter_.unlink();  // it would end the wait of whoever answers the client now
   }
   if (stop_error_) co_return ended_by(Error(Code::cancelled, Side::gateway));
   if (request.framing == http::Framing::chunked && request_trailers_.empty()) {
@@ -191,13 +195,6 @@ bool OriginExchange::may_retry(const Error& error, bool is_free) const noexcept 
 }
 
 Task<Result<void>> OriginExchange::attempt() {
-  Result<void> outcome = co_await try_once();
-  // Also if the answer came in the same moment: nothing of it has been passed on yet, so the reason can still be told.
-  if (stop_error_) co_return ended_by(Error(Code::cancelled, Side::gateway));
-  co_return outcome;
-}
-
-Task<Result<void>> OriginExchange::try_once() {
   const MonoTime now = context_.loop.now();
   facts_.connect = facts_.first_byte = observe::kNotMeasured;
   const origins::EndpointSet& endpoints = *view_->endpoints;
@@ -272,7 +269,7 @@ Task<Result<void>> OriginExchange::send_head() {
                           .added = added,
                           .arena = exchange_.arena,
                           .sensitive = sensitive_,
-                          .body = kept_body_.view(),
+                          .body = origin.whole_body ? kept_body_.view() : std::string_view(),
                           .method = tunnelled ? "CONNECT" : std::string_view(),
                           .tokens = &token_uses_};
   for (const auto& method : origin.identity) {

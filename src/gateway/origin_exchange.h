@@ -84,7 +84,6 @@ class OriginExchange final : public ListNode {
   [[nodiscard]] Task<Result<void>> take_whole_body(std::uint64_t limit);
   [[nodiscard]] Task<void> collect_body(std::uint64_t limit);
   [[nodiscard]] Task<Result<void>> attempt();
-  [[nodiscard]] Task<Result<void>> try_once();
   [[nodiscard]] Task<Result<void>> tell_to_continue();
   void count_attempt(const Result<void>& outcome);
   // The origin has refused a kept token with its answer: drops that, and says whether to try again with another.

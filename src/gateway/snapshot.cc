@@ -4,6 +4,7 @@
 #include <map>
 
 #include "gateway/tls_plans.h"
+#include "identity/gateway_jwt/bound_jwt.h"
 
 namespace postern::gateway {
 namespace {
@@ -70,6 +71,7 @@ class Snapshot::Builder {
     name_scopes();
     build_listeners();
     build_origins();
+    identity::check_bound_keys(*out_.config, diagnostics_);
     build_routes();
     check_used_headers();
   }

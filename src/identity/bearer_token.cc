@@ -51,7 +51,7 @@ std::unique_ptr<const IdentityMethod> make_bearer(std::string_view name, const c
   const auto& config = std::get<config::MethodConfig>(use.config);
   if (!source) {
     diagnostics.error(Problem::bad_value, *config.options, std::string(source.error().detail()),
-                      "see docs/" + std::string(name) + ".md");
+                      name.starts_with("gcp") ? "see docs/gcp.md" : "see docs/azure_ad.md");
     return nullptr;
   }
   auto token = keep_fresh(config, std::move(*source), services);

@@ -4,6 +4,7 @@
 #include <array>
 #include <variant>
 
+#include "identity/aws_federated/aws_federated.h"
 #include "identity/aws_sigv4/aws_sigv4.h"
 #include "identity/azure_ad/azure_ad.h"
 #include "identity/azure_federated/azure_federated.h"
@@ -21,6 +22,9 @@
 namespace postern::identity {
 namespace {
 
+constexpr char kAwsFederated[] = {
+#embed "aws_federated/schema.json"
+};
 constexpr char kAwsSigV4[] = {
 #embed "aws_sigv4/schema.json"
 };
@@ -87,6 +91,7 @@ constexpr std::string_view kCertificateDocuments[] = {"certificate", "key"};
 constexpr std::string_view kServiceAccount[] = {"service_account"};
 
 constexpr std::array kCatalog = {
+    CatalogEntry{"aws_federated", text(kAwsFederated), "Authorization", kAwsFields, {}, 3, make_aws_federated},
     CatalogEntry{"aws_sigv4", text(kAwsSigV4), "Authorization", kAwsFields, {}, 3, make_aws_sigv4},
     CatalogEntry{"azure_ad", text(kAzureAd), "Authorization", {}, kCertificateDocuments, 2, make_azure_ad},
     CatalogEntry{"azure_federated", text(kAzureFederated), "Authorization", {}, {}, 2, make_azure_federated},

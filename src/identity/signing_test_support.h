@@ -50,11 +50,14 @@ class SigningTest : public ::testing::Test {
     const std::string text = options == "{}" ? "" : std::string(options);
     return make("origins:\n  main:\n    url: https://127.0.0.1:1\n    identity: [{" + method_ + ": {" + text + "}}]\n");
   }
-  std::string readme_example() const {
+  std::string readme_text() const {
     std::ifstream in(std::string(POSTERN_SOURCE_DIR) + "/src/identity/" + method_ + "/README.md");
     std::stringstream text;
     text << in.rdbuf();
-    const std::string readme = text.str();
+    return text.str();
+  }
+  std::string readme_example() const {
+    const std::string readme = readme_text();
     const std::size_t begin = readme.find("```yaml\n") + 8;
     return readme.substr(begin, readme.find("\n```", begin) + 1 - begin);
   }
@@ -71,6 +74,7 @@ class SigningTest : public ::testing::Test {
   }
   void client_field(std::string_view name, std::string_view value) { attempt_->request.headers.append(name, value); }
   void added_before(std::string_view name, std::string_view value) { attempt_->added.append(name, value); }
+  void sent_as(std::string_view method) { attempt_->attempt.method = method; }
   void at(WallTime now) { attempt_->attempt.now = now; }
   bool apply(const IdentityMethod& method) {
     explanations.clear();

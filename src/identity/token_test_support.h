@@ -76,7 +76,8 @@ class TokenMethodTest : public ::testing::Test {
     return make(readme.substr(begin, readme.find("\n```", begin) + 1 - begin));
   }
 
-  // "Name: value" of what an attempt adds after the first fetch, or why there is none.
+  // "Name: value" of the first field that an attempt adds after the first fetch, all of which are in `sent`; or why
+  // there is none.
   std::string send(const IdentityMethod& method) {
     manager_.warm_up(fetcher);
     settle(loop_);
@@ -84,8 +85,12 @@ class TokenMethodTest : public ::testing::Test {
     attempt.clock.advance(clock.now() - attempt.clock.now());
     const Result<void> applied = attempt.apply(method);
     sensitive.assign(attempt.sensitive.begin(), attempt.sensitive.end());
+    sent.clear();
+    for (std::size_t i = 0; i < attempt.added.size(); ++i) {
+      sent.emplace(std::string(attempt.added[i].name), std::string(attempt.added[i].value));
+    }
     if (!applied) return std::string(applied.error().detail());
-    EXPECT_EQ(attempt.added.size(), 1u);
+    EXPECT_EQ(sent.size(), method.headers().size() == 1 ? 1u : 4u);
     return std::string(attempt.added[0].name) + ": " + std::string(attempt.added[0].value);
   }
   // The form of the request number `index`.
@@ -115,6 +120,7 @@ class TokenMethodTest : public ::testing::Test {
   bool with_manager = true;
   std::string problems;
   std::vector<std::string> sensitive;
+  std::multimap<std::string, std::string> sent;
 
  private:
   const std::string method_;

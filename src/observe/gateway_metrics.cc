@@ -147,6 +147,17 @@ GatewayMetrics::GatewayMetrics(MetricRegistry& registry, WallTime started)
           {.name = "postern_store_available",
            .help = "1 if the keys of consumers are known, 0 while nobody who needs one is let in. Absent if no policy "
                    "asks for keys."})),
+      issuer_current_(registry.declare(
+          MetricKind::gauge,
+          {.name = "postern_issuer_current",
+           .help = "1 if the gateway's issuer signs with the keys of its directory, 0 while it cannot read them and is "
+                   "not ready. Absent without an issuer."})),
+      issuer_key_age_(registry.declare(
+          MetricKind::gauge,
+          {.name = "postern_issuer_key_age_seconds",
+           .help = "How long the key that signs for an algorithm has done so. Longer than the rotation's period: no "
+                   "successor could be made.",
+           .labels = {"algorithm"}})),
       token_usable_(registry.declare(MetricKind::gauge,
                                      {.name = "postern_token_usable",
                                       .help = "1 if there is a token that may be sent, 0 while requests that need it "

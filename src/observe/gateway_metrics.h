@@ -117,6 +117,12 @@ class GatewayMetrics final {
   [[nodiscard]] Gauge certificate_days_left(SeriesSet& set, std::string_view where) const {
     return set.gauge(certificate_days_left_, {&where, 1});
   }
+  // While there is an issuer: 1 if it signs with the keys of its directory, else 0; and for how long the key that signs
+  // for an algorithm has done so, in seconds.
+  [[nodiscard]] Gauge issuer_current(SeriesSet& set) const { return set.gauge(issuer_current_, {}); }
+  [[nodiscard]] Gauge issuer_key_age(SeriesSet& set, std::string_view algorithm) const {
+    return set.gauge(issuer_key_age_, {&algorithm, 1});
+  }
   [[nodiscard]] TokenMetrics token(SeriesSet& set, std::string_view where) const;
   // While a key store is open: 1 or 0, set by MetricRegistry::set.
   [[nodiscard]] Gauge store_available(SeriesSet& set) const { return set.gauge(store_available_, {}); }
@@ -153,6 +159,7 @@ class GatewayMetrics final {
   FamilyId connections_, connections_total_, handshakes_;
   FamilyId client_certificates_, certificate_days_left_;
   FamilyId store_available_;
+  FamilyId issuer_current_, issuer_key_age_;
   FamilyId token_usable_, token_age_, token_expires_, token_skew_, token_refreshes_, token_failures_;
   SeriesSet own_;
   CounterRow errors_[3];

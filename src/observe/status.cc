@@ -120,6 +120,21 @@ void trust_json(JsonBuilder& json, const Status& status, Audience audience) {
   json.end_array();
 }
 
+void issuer_json(JsonBuilder& json, const Status& status, Audience audience) {
+  if (!status.issuer) return;
+  const IssuerStatus& issuer = *status.issuer;
+  json.begin_object("issuer");
+  if (audience == Audience::admin) json.text("url", issuer.url);
+  json.text("state", issuer.current ? "current" : "other_keys_in_directory");
+  if (audience == Audience::admin) text_if(json, "problem", issuer.problem);
+  json.begin_array("keys");
+  for (const IssuerKeyStatus& key : issuer.keys) {
+    json.begin_object().text("kid", key.kid).text("algorithm", key.algorithm).text("role", key.role);
+    json.time("signs_from", key.signs_from).end_object();
+  }
+  json.end_array().end_object();
+}
+
 // ---- text -----------------------------------------------------------------------------------------------------------
 
 // Names come from a configuration file or an operating system; neither may drive the reader's terminal.
@@ -236,6 +251,20 @@ void trust_text(std::string& out, const Status& status, Audience audience) {
   }
 }
 
+void issuer_text(std::string& out, const Status& status, Audience audience) {
+  if (!status.issuer) return;
+  const IssuerStatus& issuer = *status.issuer;
+  out += "issuer";
+  if (audience == Audience::admin) out += " " + shown(issuer.url);
+  out += issuer.current ? ": current" : ": NOT THE KEYS OF THE DIRECTORY";
+  if (audience == Audience::admin && !issuer.problem.empty()) out += ": " + shown(issuer.problem);
+  out += '\n';
+  for (const IssuerKeyStatus& key : issuer.keys) {
+    out += "  key " + shown(key.algorithm) + " " + shown(key.kid) + " " + shown(key.role) + ", signs from " +
+           when_text(key.signs_from, status.now) + '\n';
+  }
+}
+
 }  // namespace
 
 std::string render_json(const Status& status, Audience audience) {
@@ -246,6 +275,7 @@ std::string render_json(const Status& status, Audience audience) {
   gateway_json(json, status, audience);
   origins_json(json, status, audience);
   trust_json(json, status, audience);
+  issuer_json(json, status, audience);
   json.begin_object("log_dropped").number("access", status.access_log_dropped);
   json.number("operational", status.log_dropped).end_object().end_object();
   out += '\n';
@@ -257,6 +287,7 @@ std::string render_text(const Status& status, Audience audience) {
   gateway_text(out, status, audience);
   origins_text(out, status, audience);
   trust_text(out, status, audience);
+  issuer_text(out, status, audience);
   return out;
 }
 

@@ -95,6 +95,21 @@ struct CertificateStatus {
   WallTime not_after{};
 };
 
+// A key of the gateway's own issuer.
+struct IssuerKeyStatus {
+  std::string kid;
+  std::string algorithm;
+  std::string role;  // "next", "signing", "old"
+  WallTime signs_from{};
+};
+
+struct IssuerStatus {
+  std::string url;      // admin only
+  bool current = true;  // false: the keys in force are not those of their directory
+  std::string problem;  // admin only: why not, or why a key that is due has not been made; "" if all is well
+  std::vector<IssuerKeyStatus> keys;
+};
+
 struct Status {
   std::string version;
   WallTime now{};
@@ -110,6 +125,7 @@ struct Status {
   std::vector<InsecureStatus> insecure;
   std::vector<CredentialStatus> credentials;
   std::vector<CertificateStatus> certificates;
+  std::optional<IssuerStatus> issuer = {};  // nullopt: none is configured
   std::uint64_t access_log_dropped = 0;
   std::uint64_t log_dropped = 0;
 };

@@ -46,6 +46,11 @@ Status example() {
                         .fingerprint = "ab12",
                         .not_after = now + hours(48)},
                        {.where = "ca.client", .subject = "CN=old", .fingerprint = "cd34", .not_after = now - hours(1)}},
+      .issuer = IssuerStatus{.url = "https://id.example.com",
+                             .current = false,
+                             .problem = "/state/issuer/keys.json: it ends early",
+                             .keys = {{"kid-1", "RS256", "signing", now - hours(3)},
+                                      {"kid-2", "RS256", "next", now + hours(21)}}},
       .access_log_dropped = 5,
       .log_dropped = 0};
 }
@@ -73,6 +78,27 @@ TEST(Status, JsonForTheAdminHoldsEverything) {
   EXPECT_EQ(json.at_pointer("/insecure/1/state"), "expired");
   EXPECT_EQ(json.at_pointer("/credentials/0/switch_at"), "2023-11-15T00:13:20.000Z");
   EXPECT_EQ(json.at_pointer("/log_dropped/access"), 5);
+}
+
+TEST(Status, TheIssuerSaysWhichKeysSignAndWhatIsWrong) {
+  const boost::json::value json = boost::json::parse(render_json(example(), Audience::admin));
+  EXPECT_EQ(json.at_pointer("/issuer/url"), "https://id.example.com");
+  EXPECT_EQ(json.at_pointer("/issuer/state"), "other_keys_in_directory");
+  EXPECT_EQ(json.at_pointer("/issuer/keys/1/role"), "next");
+  EXPECT_EQ(json.at_pointer("/issuer/keys/1/signs_from"), "2023-11-15T19:13:20.000Z");
+  EXPECT_THAT(render_text(example(), Audience::admin),
+              HasSubstr("issuer https://id.example.com: NOT THE KEYS OF THE DIRECTORY: /state/issuer/keys.json: it "
+                        "ends early\n  key RS256 kid-1 signing, signs from "));
+  for (const std::string& text :
+       {render_json(example(), Audience::observe), render_text(example(), Audience::observe)}) {
+    EXPECT_THAT(text, HasSubstr("kid-1"));
+    EXPECT_THAT(text, Not(HasSubstr("/state/")));
+    EXPECT_THAT(text, Not(HasSubstr("id.example.com")));
+  }
+  Status without = example();
+  without.issuer.reset();
+  EXPECT_THAT(render_text(without, Audience::admin), Not(HasSubstr("issuer")));
+  EXPECT_THAT(render_json(without, Audience::admin), Not(HasSubstr("issuer")));
 }
 
 TEST(Status, TheObserveListenerNamesNoAddressAndNoMessage) {

@@ -437,7 +437,7 @@ Result<std::unique_ptr<Source>> make_aws_container(AwsContainerOptions options) 
 }
 
 std::optional<AwsContainerOptions> aws_container_from(const config::Environment& environment,
-                                                      const config::FileReader& files) {
+                                                      const config::FileReader* files) {
   const auto get = [&](std::string_view name) { return environment.get(name).value_or(""); };
   AwsContainerOptions out;
   const std::string relative = get("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI");
@@ -445,12 +445,12 @@ std::optional<AwsContainerOptions> aws_container_from(const config::Environment&
   if (out.url.empty()) return std::nullopt;
   out.authorization_file = get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE");
   if (out.authorization_file.empty()) out.authorization = config::Secret(get("AWS_CONTAINER_AUTHORIZATION_TOKEN"));
-  out.files = &files;
+  out.files = files;
   return out;
 }
 
 Result<std::unique_ptr<Source>> make_aws_ambient(const config::Environment& environment,
-                                                 const config::FileReader& files) {
+                                                 const config::FileReader* files) {
   if (const auto id = environment.get("AWS_ACCESS_KEY_ID"); id && !id->empty()) {
     auto keys = aws_keys_from(environment);
     if (!keys) return std::unexpected(std::move(keys.error()));

@@ -51,12 +51,12 @@ struct AwsContainerOptions {
 // From AWS_CONTAINER_CREDENTIALS_RELATIVE_URI or _FULL_URI, and AWS_CONTAINER_AUTHORIZATION_TOKEN or _TOKEN_FILE.
 // nullopt: none of the first two is set.
 [[nodiscard]] std::optional<AwsContainerOptions> aws_container_from(const config::Environment& environment,
-                                                                    const config::FileReader& files);
+                                                                    const config::FileReader* files = nullptr);
 
 // What the place offers in which the process runs, in the order of AWS's own SDKs: keys in the environment, then a
 // container, then the instance.
 [[nodiscard]] Result<std::unique_ptr<Source>> make_aws_ambient(const config::Environment& environment,
-                                                               const config::FileReader& files);
+                                                               const config::FileReader* files = nullptr);
 
 // ---- STS -----------------------------------------------------------------------------------------------------------
 

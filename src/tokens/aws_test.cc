@@ -229,10 +229,10 @@ TEST(AwsContainer, ReadsItsTokenFileEachTime) {
   World world;
   TestEnvironment environment;
   TestFiles files;
-  EXPECT_FALSE(aws_container_from(environment, files));
+  EXPECT_FALSE(aws_container_from(environment, &files));
   environment.values["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = "http://169.254.170.23/v1/credentials";
   environment.values["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"] = "/var/run/token";
-  const auto source = must(make_aws_container(*aws_container_from(environment, files)));
+  const auto source = must(make_aws_container(*aws_container_from(environment, &files)));
   EXPECT_THAT(world.error_of(*source), HasSubstr("no such file"));
   for (const std::string_view token : {"Bearer first", "second"}) {
     files.values["/var/run/token"] = std::string(token) + "\n";
@@ -254,7 +254,7 @@ TEST(AwsContainer, TakesTheRelativeAddressOfEcs) {
   World world;
   world.fetcher.answer(403, "{\"code\":\"InvalidToken\",\"message\":\"who is tokentoken?\"}");
   environment.values["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = "tokentoken";
-  const auto source = must(make_aws_container(*aws_container_from(environment, files)));
+  const auto source = must(make_aws_container(*aws_container_from(environment, &files)));
   EXPECT_EQ(world.error_of(*source),
             "the metadata server of the container answered 403 InvalidToken: who is [removed]?");
   EXPECT_EQ(world.fetcher.asked[0].url, "http://169.254.170.2/v2/credentials/abc");
@@ -271,13 +271,13 @@ TEST(AwsContainer, RefusesHostsThatAreNoneOfThem) {
 TEST(AwsAmbient, TakesWhatThePlaceOffersInTheOrderOfTheSdks) {
   TestEnvironment environment;
   TestFiles files;
-  EXPECT_EQ(must(make_aws_ambient(environment, files))->kind(), "aws_instance");
+  EXPECT_EQ(must(make_aws_ambient(environment, &files))->kind(), "aws_instance");
   environment.values["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"] = "/v2/credentials/abc";
-  EXPECT_EQ(must(make_aws_ambient(environment, files))->kind(), "aws_container");
+  EXPECT_EQ(must(make_aws_ambient(environment, &files))->kind(), "aws_container");
   environment.values["AWS_ACCESS_KEY_ID"] = "AKIAIOSFODNN7EXAMPLE";
-  EXPECT_FALSE(make_aws_ambient(environment, files)) << "half a key is a mistake, not a reason to look elsewhere";
+  EXPECT_FALSE(make_aws_ambient(environment, &files)) << "half a key is a mistake, not a reason to look elsewhere";
   environment.values["AWS_SECRET_ACCESS_KEY"] = kSecret;
-  EXPECT_EQ(must(make_aws_ambient(environment, files))->kind(), "aws_static");
+  EXPECT_EQ(must(make_aws_ambient(environment, &files))->kind(), "aws_static");
 }
 
 // ---- STS

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "identity/gateway_jwt/bound_jwt.h"
 #include "identity/options.h"
 
 namespace postern::identity {
@@ -22,6 +23,25 @@ std::optional<jose::Algorithm> algorithm_of(const config::Node& options, const i
       Problem::policy_option, *wish, fmt::format("the issuer has no key for {}", config::printable(wish->text())),
       fmt::format("add it to `issuer: {{algorithms: [...]}}`, or use {}", jose::name_of(issuer.algorithms.front())));
   return std::nullopt;
+}
+
+std::unique_ptr<const IdentityMethod> make_bound(const config::Node& bind, const config::MethodConfig& config,
+                                                 issuer::TokenMint::Kind kind,
+                                                 std::shared_ptr<const issuer::TokenMint> mint,
+                                                 config::Diagnostics& diagnostics) {
+  const std::size_t errors = diagnostics.errors();
+  if (kind.algorithm == jose::Algorithm::RS256) {
+    diagnostics.error(Problem::policy_option, bind, "a signature for every request takes too long with RS256",
+                      "give `algorithm: ES256` or `algorithm: EdDSA`, and have it in `issuer: {algorithms: [...]}`");
+  }
+  if (const config::Node* const type = config.options->find("type")) {
+    diagnostics.error(Problem::policy_option, *type, "a token that is bound to its request has a `typ` of its own",
+                      "remove `type`; verifiers find " + std::string(BoundJwt::kType));
+  }
+  const std::optional<std::uint64_t> whole_body = body_limit_of(*config.options, diagnostics);
+  if (errors != diagnostics.errors()) return nullptr;
+  return std::make_unique<const BoundJwt>(CredentialField(config.headers.front()), std::move(mint), std::move(kind),
+                                          whole_body);
 }
 
 }  // namespace
@@ -58,6 +78,17 @@ std::unique_ptr<const IdentityMethod> make_gateway_jwt(const config::IdentityUse
                                .audience = std::string(text_of(options, "audience")),
                                .algorithm = *algorithm,
                                .type = std::string(text_of(options, "type", "JWT"))};
+  if (const config::Node* const bind = options.find("bind")) {
+    return make_bound(*bind, config, std::move(kind), services.mint, diagnostics);
+  }
+  for (const std::string_view key : {"max_body", "unsigned_body"}) {
+    const config::Node* const given = options.find(key);
+    if (!given) continue;
+    diagnostics.error(Problem::policy_option, *given,
+                      fmt::format("`{}` is for tokens that are bound to a request", key),
+                      "remove it, or add `bind: request`");
+    return nullptr;
+  }
   auto slot = services.mint->keep(kind, services.clock.wall());
   return std::make_unique<const GatewayJwt>(CredentialField(config.headers.front()), services.mint, std::move(slot));
 }

@@ -1,0 +1,158 @@
+// The issuer of several gateways: one directory, one set of keys, whoever makes or changes them, judged by jose.
+import assert from 'node:assert/strict';
+import { chmodSync, copyFileSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { before, test } from 'node:test';
+import { freePort, temporaryDirectory } from './lib/cleanup.mjs';
+import { Gateway } from './lib/gateway.mjs';
+import { startJose } from './lib/jwt_origins.mjs';
+import { peer } from './lib/peers.mjs';
+import { until } from './lib/wait.mjs';
+import { exchange, request } from './lib/wire.mjs';
+
+const { createLocalJWKSet, decodeProtectedHeader, jwtVerify } = peer('jose');
+const audience = 'orders';
+const keys = path.join(temporaryDirectory(), 'issuer');
+const list = path.join(keys, 'keys.json');
+let issuer;
+let origin;
+let gateways;
+
+async function prepared(port) {
+  const gateway = new Gateway();
+  await gateway.prepare((self) => {
+    self.port = port;
+    return {
+      listeners: [{ address: `127.0.0.1:${port}` }],
+      issuer: { url: issuer, algorithms: ['RS256', 'ES256'], directory: keys },
+      origins: { orders: { url: origin.url, identity: [{ gateway_jwt: { audience } }] } },
+      routes: [{ match: { path: '/orders/*' }, origin: 'orders', public: true }],
+    };
+  });
+  return gateway;
+}
+// Asked of that very gateway, whoever the URL names.
+const jwksOf = async ({ port }) => JSON.parse((await exchange(port, request('/postern/.well-known/jwks.json', { host: new URL(issuer).host }))).text());
+const kidsOf = async (gateway) => (await jwksOf(gateway)).keys.map(({ kid }) => kid).sort();
+async function throughAll() {
+  for (const gateway of gateways) {
+    const response = await exchange(gateway.port, request('/orders/7'));
+    assert.equal(response.status, 200, response.text());
+  }
+}
+const lastToken = () => origin.last().headers.authorization.slice('Bearer '.length);
+const bothHave = (what, condition) => until(what, async () => (await Promise.all(gateways.map(async (gateway) => condition(await kidsOf(gateway))))).every(Boolean));
+
+before(async () => {
+  const port = await freePort();
+  issuer = `http://127.0.0.1:${port}/postern`;
+  origin = await startJose({ issuer, audience, cooldown: 100 });
+  gateways = [await prepared(port), await prepared(await freePort())];
+  await Promise.all(gateways.map((gateway) => gateway.launch()));
+});
+
+test('of two that start together one makes the keys', async () => {
+  const [a, b] = await Promise.all(gateways.map(kidsOf));
+  assert.deepEqual(a, b);
+  assert.equal(a.length, 2);
+  assert.deepEqual(readdirSync(keys).filter((name) => name.endsWith('.pem')).map((name) => name.slice(0, -4)).sort(), a);
+  await throughAll();
+});
+
+test('what one signs is verified with what the other publishes', async () => {
+  for (const [n, gateway] of gateways.entries()) {
+    assert.equal((await exchange(gateway.port, request('/orders/7'))).status, 200);
+    const other = createLocalJWKSet(await jwksOf(gateways[1 - n]));
+    await jwtVerify(lastToken(), other, { issuer, audience });
+  }
+});
+
+test('a successor is published by both and signs for neither, and nothing fails meanwhile', async () => {
+  const before = await kidsOf(gateways[0]);
+  await throughAll();
+  const { kid } = decodeProtectedHeader(lastToken());
+  const rotated = await gateways[1].postern('issuer rotate');
+  assert.equal(rotated.code, 0, rotated.stderr);
+  await bothHave('the successors', async (kids) => { await throughAll(); return kids.length === 4; });
+  const after = await kidsOf(gateways[0]);
+  assert.deepEqual(after, await kidsOf(gateways[1]));
+  assert.ok(before.every((each) => after.includes(each)));
+  await throughAll();
+  assert.equal(decodeProtectedHeader(lastToken()).kid, kid);
+  const again = await gateways[0].postern('issuer rotate');
+  assert.notEqual(again.code, 0, 'one is waiting already');
+});
+
+test('a key that may be stolen signs no more within seconds; its last tokens are verified until it is removed', async () => {
+  await throughAll();
+  const old = lastToken();
+  const { kid } = decodeProtectedHeader(old);
+  assert.equal((await gateways[0].postern('issuer rotate', '--now', '--algorithm', 'RS256')).code, 0);
+  await until('both to sign with another key', async () => {
+    const kids = [];
+    for (const gateway of gateways) {
+      assert.equal((await exchange(gateway.port, request('/orders/7'))).status, 200);
+      kids.push(decodeProtectedHeader(lastToken()).kid);
+    }
+    return kids[0] === kids[1] && kids[0] !== kid;
+  });
+  for (const gateway of gateways) await jwtVerify(old, createLocalJWKSet(await jwksOf(gateway)), { issuer, audience });
+  assert.equal((await gateways[1].postern('issuer remove', kid)).code, 0);
+  await bothHave('the old key to be gone', (kids) => !kids.includes(kid));
+  for (const gateway of gateways) await assert.rejects(jwtVerify(old, createLocalJWKSet(await jwksOf(gateway)), { issuer, audience }), { code: 'ERR_JWKS_NO_MATCHING_KEY' });
+  await throughAll();
+});
+
+test('a set that cannot be read takes them out of traffic, replaces nothing, and heals', async () => {
+  const kept = readFileSync(list);
+  const before = await kidsOf(gateways[0]);
+  writeFileSync(list, '{"version":1,"keys":[');
+  for (const gateway of gateways) {
+    const answer = await until('it not to be ready', async () => { const each = await gateway.observe('/readyz'); return each.status !== 200 && each; });
+    assert.match(answer.text, /issuer/);
+  }
+  assert.deepEqual(await kidsOf(gateways[0]), before, 'what is in force stays');
+  await throughAll();
+  assert.equal(readFileSync(list, 'utf8'), '{"version":1,"keys":[', 'nobody has made another set over it');
+  writeFileSync(list, kept);
+  for (const gateway of gateways) await until('it to be ready', async () => (await gateway.observe('/readyz')).status === 200);
+  await throughAll();
+});
+
+test('a restart keeps the keys', async () => {
+  const before = await kidsOf(gateways[0]);
+  await gateways[1].stop();
+  await gateways[1].launch();
+  assert.deepEqual(await kidsOf(gateways[1]), before);
+  await throughAll();
+});
+
+test('a start with a broken set fails, and says which file', async (t) => {
+  await gateways[1].stop();
+  const [file] = readdirSync(keys).filter((name) => name.endsWith('.pem')).map((name) => path.join(keys, name));
+  const saved = `${file}.saved`;
+  copyFileSync(file, saved);
+  const other = readdirSync(keys).filter((name) => name.endsWith('.pem')).map((name) => path.join(keys, name)).find((name) => name !== file);
+  const cases = {
+    'read by others': [() => chmodSync(file, 0o644), /chmod 600/],
+    empty: [() => writeFileSync(file, ''), /./],
+    'no key': [() => writeFileSync(file, '-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n'), /./],
+    'another key': [() => copyFileSync(other, file), /./],
+    missing: [() => rmSync(file), /./],
+  };
+  for (const [what, [spoil, said]] of Object.entries(cases)) {
+    await t.test(what, async () => {
+      spoil();
+      const { code, stdout, stderr } = await gateways[1].postern('run');
+      assert.notEqual(code, 0);
+      assert.ok((stdout + stderr).includes(path.basename(file)), stdout + stderr);
+      assert.match(stdout + stderr, said);
+      assert.ok(!(stdout + stderr).includes('PRIVATE KEY'));
+      copyFileSync(saved, file);
+      chmodSync(file, 0o600);
+    });
+  }
+  rmSync(saved);
+  await gateways[1].launch();
+  await throughAll();
+});
