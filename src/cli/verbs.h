@@ -129,6 +129,18 @@ struct IssuerExportOptions : IssuerOptions {
 [[nodiscard]] Exit issuer_remove(const IssuerRemoveOptions& options, const Console& console);
 [[nodiscard]] Exit issuer_export(const IssuerExportOptions& options, const Console& console);
 
+struct FederateOptions {
+  std::string config = kDefaultConfig;
+  std::string cloud;     // "aws", "gcp", "azure", "alb"
+  std::string audience;  // empty: the cloud's own
+  std::string subject = "postern";
+  std::string account;  // number of the account or project
+  std::string name;     // role, service account, application or listener
+  bool check = false;
+  Format format = Format::text;
+};
+[[nodiscard]] Exit federate(const FederateOptions& options, const Console& console);
+
 [[nodiscard]] Exit schema(const Console& console);  // JSON in any format
 [[nodiscard]] Exit version(Format format, const Console& console);
 
