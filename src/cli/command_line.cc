@@ -269,6 +269,10 @@ class CommandLine {
     verb.add_option("--backend-secret", demo_.backend_secrets,
                     "File with the secret of an http:// backend, in the same order")
         ->take_all();
+    verb.add_option("--backend-identity", demo_.backend_identities,
+                    "name=FILE: instead of a secret, how that http:// backend knows the gateway, as it stands under "
+                    "`identity`: {http_signature: {key: \"${file:/path}\"}}")
+        ->take_all();
     verb.add_option("--state-directory", demo_.state_directory,
                     "Where `postern ca init` has made the authorities that https:// backends know");
     add_json(verb, demo_.format)->needs(once);

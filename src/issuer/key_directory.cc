@@ -148,6 +148,13 @@ Result<KeyRing> parse_key_list(std::string_view json) {
   return KeyRing::of(std::move(entries));
 }
 
+Result<jose::PrivateKey> generate_key(jose::Algorithm algorithm) {
+  Result<jose::PrivateKey> key = jose::PrivateKey::generate(algorithm);
+  // One in 64.
+  while (key && key->kid().starts_with('-')) key = jose::PrivateKey::generate(algorithm);
+  return key;
+}
+
 // What lies in the directory, by name.
 struct KeyDirectory::Survey {
   bool list = false;
@@ -266,7 +273,7 @@ Result<IssuerKeys> KeyDirectory::load() const {
 
 // Generates, keeps and enters a key.
 Result<void> KeyDirectory::add(KeyRing& ring, jose::Algorithm algorithm, KeyRing::When when, WallTime now) const {
-  const Result<jose::PrivateKey> key = jose::PrivateKey::generate(algorithm);
+  const Result<jose::PrivateKey> key = generate_key(algorithm);
   if (!key) return refused(options_.path, "no key can be made: " + std::string(key.error().detail()));
   // As precise as it is kept, so that every replica calculates with the same times.
   const WallTime whole = std::chrono::floor<std::chrono::seconds>(now);

@@ -63,6 +63,9 @@ struct IssuerKeys {
 [[nodiscard]] std::string to_key_list(const KeyRing& ring);
 [[nodiscard]] Result<KeyRing> parse_key_list(std::string_view json);
 
+// A new key, whose kid can stand anywhere on a command line: it does not begin with "-".
+[[nodiscard]] Result<jose::PrivateKey> generate_key(jose::Algorithm algorithm);
+
 class KeyDirectory {
  public:
   struct Options {

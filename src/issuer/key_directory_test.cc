@@ -356,6 +356,10 @@ TEST_F(KeyDirectories, WaitsForItsTurn) {
   EXPECT_FALSE(directory({Algorithm::EdDSA}).open(kNow)) << "but without any key there is";
 }
 
+TEST(GenerateKey, MakesNoKidThatLooksLikeAnOption) {
+  for (int i = 0; i < 600; ++i) EXPECT_FALSE(generate_key(Algorithm::EdDSA)->kid().starts_with('-'));
+}
+
 constexpr std::string_view kKid = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
 
 std::string list_of(std::string_view key) { return R"({"version":1,"keys":[)" + std::string(key) + "]}"; }
