@@ -29,12 +29,12 @@ test('./dev run --once: every check passes and nothing is left behind', async ()
   for (const [what, came] of [['through the gateway, with an API key', 200], ['around the gateway', 'handshake refused'], ['around it, with a certificate of somebody', 400], ['around it, with that for another origin', 403]]) {
     assert.match(result.stdout, new RegExp(`ok +mtls +${what} +${came}`));
   }
-  for (const backend of ['signature', 'token', 'azure', 'gcp', 'gcp-jwt']) {
+  for (const backend of ['signature', 'token', 'oauth2', 'azure', 'gcp', 'gcp-jwt', 'federated']) {
     for (const [what, status] of [['through the gateway, with an API key', 200], ['around the gateway', 401], ['around it, with a forged proof', 401], ['through it, with key and forged copies', 200]]) {
       assert.match(result.stdout, new RegExp(`ok +${backend} +${what} +${status}`));
     }
   }
-  assert.match(result.stdout, /52 passed, 0 failed/);
+  assert.match(result.stdout, /64 passed, 0 failed/);
   assert.deepEqual(result.left, []);
 });
 

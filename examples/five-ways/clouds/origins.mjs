@@ -1,8 +1,8 @@
-// Three origins that serve nobody but the gateway, each by a token of another kind, and stand-ins for the clouds that give
+// Four origins that serve nobody but the gateway, each by a token of another kind, and stand-ins for the clouds that give
 // these tokens: Entra ID and Google (tests/standins). With a cloud in earnest the verifiers stay as they are; only the
 // addresses of key sets and issuers become the cloud's.
 //
-//   node origins.mjs DIRECTORY FIRST_PORT
+//   ISSUER=http://127.0.0.1:PORT/path node origins.mjs DIRECTORY FIRST_PORT
 //
 // writes DIRECTORY/NAME.identity, what the gateway has to be configured with, and DIRECTORY/ports, "NAME PORT" a line,
 // once all of it answers.
@@ -20,10 +20,14 @@ const file = (name, content) => { writeFileSync(path.join(directory, name), cont
 // ---- the clouds --------------------------------------------------------------------------------------------------
 
 const clientId = '99999999-8888-7777-6666-000000000000';
+const federatedId = '99999999-8888-7777-6666-000000000001';
 const account = 'gateway@example.iam.gserviceaccount.com';
 const clientSecret = randomBytes(24).toString('base64url');
 const pair = generateKeyPairSync('rsa', { modulusLength: 2048, publicKeyEncoding: { type: 'spki', format: 'pem' }, privateKeyEncoding: { type: 'pkcs8', format: 'pem' } });
-const entra = await startEntra({ applications: [{ client_id: clientId, secrets: [clientSecret], roles: ['Gateway'] }], resources: ['api://orders'] });
+const entra = await startEntra({ applications: [
+  { client_id: clientId, secrets: [clientSecret], roles: ['Gateway'] },
+  { client_id: federatedId, federated: [{ issuer: process.env.ISSUER, subject: 'postern/origins/federated' }], roles: ['Gateway'] },
+], resources: ['api://orders'] });
 const google = await startGoogle({ accounts: [{ email: account, keys: [{ kid: 'k1', pem: pair.publicKey }] }] });
 
 // ---- the origins: what each of them insists on -------------------------------------------------------------------
@@ -31,11 +35,12 @@ const google = await startGoogle({ accounts: [{ email: account, keys: [{ kid: 'k
 const entraKeys = jose.createRemoteJWKSet(new URL(entra.jwksUrl));
 const googleKeys = jose.createRemoteJWKSet(new URL(google.certsUrl));
 const accountKey = await jose.importSPKI(pair.publicKey, 'RS256');
+const fromEntra = (application) => async (token) => {
+  const { payload } = await jose.jwtVerify(token, entraKeys, { issuer: entra.issuer, audience: 'api://orders', algorithms: ['RS256'] });
+  if (payload.azp !== application || !payload.roles.includes('Gateway')) throw new Error('another application');
+};
 const verifiers = {
-  async azure(token) {
-    const { payload } = await jose.jwtVerify(token, entraKeys, { issuer: entra.issuer, audience: 'api://orders', algorithms: ['RS256'] });
-    if (payload.azp !== clientId || !payload.roles.includes('Gateway')) throw new Error('another application');
-  },
+  azure: fromEntra(clientId),
   async gcp(token) {
     const { payload } = await jose.jwtVerify(token, googleKeys, { issuer: 'https://accounts.google.com', audience: 'https://orders.example.com', algorithms: ['RS256'] });
     if (payload.email !== account || payload.email_verified !== true) throw new Error('another account');
@@ -43,6 +48,7 @@ const verifiers = {
   async 'gcp-jwt'(token) {
     await jose.jwtVerify(token, accountKey, { issuer: account, subject: account, audience: 'https://reports.example.com', algorithms: ['RS256'] });
   },
+  federated: fromEntra(federatedId),
 };
 
 // ---- what the gateway is given -----------------------------------------------------------------------------------
@@ -52,6 +58,7 @@ const identities = {
   azure: { azure_ad: { tenant: entra.tenant, client_id: clientId, resource: 'api://orders', authority: entra.url, client_secret: file('entra-secret', clientSecret) } },
   gcp: { gcp_id_token: { audience: 'https://orders.example.com', service_account: service } },
   'gcp-jwt': { gcp_jwt: { audience: 'https://reports.example.com', service_account: service } },
+  federated: { azure_federated: { tenant: entra.tenant, client_id: federatedId, resource: 'api://orders', authority: entra.url } },
 };
 
 const servers = [entra.server, google.server];
