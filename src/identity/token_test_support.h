@@ -77,13 +77,17 @@ class TokenMethodTest : public ::testing::Test {
   }
 
   // "Name: value" of the first field that an attempt adds after the first fetch, all of which are in `sent`; or why
-  // there is none.
+  // there is none; or that it waits for one.
   std::string send(const IdentityMethod& method) {
     manager_.warm_up(fetcher);
     settle(loop_);
     TestAttempt attempt(clock.wall());
     attempt.clock.advance(clock.now() - attempt.clock.now());
-    const Result<void> applied = attempt.apply(method);
+    std::optional<Result<void>> ended;
+    TaskSet tasks(exceptions_);
+    tasks.spawn(run(method, attempt.attempt, ended));
+    if (!ended) return "it waits";
+    const Result<void>& applied = *ended;
     sensitive.assign(attempt.sensitive.begin(), attempt.sensitive.end());
     sent.clear();
     for (std::size_t i = 0; i < attempt.added.size(); ++i) {
@@ -123,6 +127,11 @@ class TokenMethodTest : public ::testing::Test {
   std::multimap<std::string, std::string> sent;
 
  private:
+  static Task<void> run(const IdentityMethod& method, Attempt& attempt, std::optional<Result<void>>& ended) {
+    Result<void> applied = co_await method.apply(attempt);
+    ended.emplace(std::move(applied));
+  }
+
   const std::string method_;
   Loop loop_{clock};
   CountExceptions exceptions_;

@@ -50,7 +50,8 @@ TEST_F(AwsFederatedTest, signs_with_the_keys_of_the_role) {
 
 TEST_F(AwsFederatedTest, audience_subject_and_endpoint_may_be_others) {
   give_issuer();
-  const auto method = make_with(kRole + ", audience: mine, subject: gw, session_name: here, sts_region: us-east-1");
+  const auto method =
+      make_with(kRole + ", audience: mine, subject: gw, session_name: here, sts_region: us-east-1, cold_start: refuse");
   ASSERT_TRUE(method) << problems;
   fetcher.answer(403, "<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>");
   EXPECT_THAT(send(*method), AllOf(HasSubstr("origins.main.identity[0].aws_federated"), HasSubstr("AccessDenied")));

@@ -102,6 +102,10 @@ TEST_F(AzureAdTest, without_a_token_nothing_is_sent_and_it_is_said_why) {
                  R"({"error":"invalid_client","error_description":"AADSTS7000222: expired","error_codes":[7000222]})");
   EXPECT_THAT(send(*method),
               AllOf(HasSubstr("origins.main.identity[0].azure_ad: "), HasSubstr("the client secret has expired")));
+  fetcher.silent = true;
+  const auto waiting = make_with(kApp + ", client_secret: \"${file:/s/entra}\", authority: \"https://login.example\"");
+  ASSERT_TRUE(waiting) << problems;
+  EXPECT_EQ(send(*waiting), "it waits");
   with_manager = false;
   const auto looked_at = make_with(kApp + ", client_secret: \"${file:/s/entra}\"");
   ASSERT_TRUE(looked_at) << problems;
