@@ -13,10 +13,11 @@
 namespace postern::cli {
 namespace {
 
-constexpr std::array<std::string_view, 12> kVerbs = {"ca",     "check",  "demo", "explain", "issuer", "keys",
-                                                     "origin", "reload", "run",  "schema",  "status", "version"};
+constexpr std::array<std::string_view, 13> kVerbs = {"ca",     "check",  "demo",   "explain", "federate",
+                                                     "issuer", "keys",   "origin", "reload",  "run",
+                                                     "schema", "status", "version"};
 // Part of the product, not of this version: said so, instead of "unknown".
-constexpr std::array<std::string_view, 6> kPlanned = {"federate", "init", "prove", "rotate", "tunnel", "verify"};
+constexpr std::array<std::string_view, 5> kPlanned = {"init", "prove", "rotate", "tunnel", "verify"};
 
 constexpr const char* kFooter =
     "Exit codes: 0 ok, 1 runtime, 2 usage, 3 configuration, 4 proof failed, 5 unreachable.\n"
@@ -37,6 +38,7 @@ class CommandLine {
     add_admin("reload", "Check the file again and put it into force in place; prints what changed", reload);
     add_admin("status", "What a running gateway is doing", status);
     add_origin();
+    add_federate();
     add_demo();
     add_schema();
     add_version();
@@ -223,6 +225,24 @@ class CommandLine {
     verb.callback([this, act] { chosen_ = [this, act] { return act(admin_, console_); }; });
   }
 
+  void add_federate() {
+    CLI::App& verb = *app_.add_subcommand(
+        "federate",
+        "Print what a cloud has to be told so that it trusts the gateway's issuer; --check whether it will");
+    add_config(verb, federate_.config);
+    verb.add_option("cloud", federate_.cloud, "aws, gcp, azure, or alb: a load balancer of AWS")
+        ->required()
+        ->check(CLI::IsMember(std::vector<std::string>{"aws", "gcp", "azure", "alb"}));
+    verb.add_option("--audience", federate_.audience, "Audience of the gateway's tokens (default: the cloud's own)");
+    verb.add_option("--subject", federate_.subject, "Subject that is trusted, and no other")->capture_default_str();
+    verb.add_option("--account", federate_.account, "Number of the AWS account or of the Google project");
+    verb.add_option("--name", federate_.name,
+                    "aws: the role; gcp: the service account; azure: the application id; alb: ARN of the listener");
+    verb.add_flag("--check", federate_.check, "Read what the issuer publishes, and compare it with the cloud's rules");
+    add_json(verb, federate_.format);
+    verb.callback([this] { chosen_ = [this] { return federate(federate_, console_); }; });
+  }
+
   void add_origin() {
     CLI::App& origin = *app_.add_subcommand("origin", "Backends: test");
     origin.require_subcommand(1);
@@ -248,6 +268,10 @@ class CommandLine {
         ->take_all();
     verb.add_option("--backend-secret", demo_.backend_secrets,
                     "File with the secret of an http:// backend, in the same order")
+        ->take_all();
+    verb.add_option("--backend-identity", demo_.backend_identities,
+                    "name=FILE: instead of a secret, how that http:// backend knows the gateway, as it stands under "
+                    "`identity`: {http_signature: {key: \"${file:/path}\"}}")
         ->take_all();
     verb.add_option("--state-directory", demo_.state_directory,
                     "Where `postern ca init` has made the authorities that https:// backends know");
@@ -279,6 +303,7 @@ class CommandLine {
   KeysRevokeOptions revoke_;
   CaInitOptions ca_init_;
   CaOptions ca_show_;
+  FederateOptions federate_;
   CaExportOptions ca_export_;
   CaIssueOptions ca_issue_;
   CaSignOptions ca_sign_;

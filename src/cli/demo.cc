@@ -2,6 +2,7 @@
 // a temporary directory that only its owner can read, and goes away with it.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -11,6 +12,7 @@
 #include "cli/demo_checks.h"
 #include "cli/verbs.h"
 #include "config/formats.h"
+#include "config/secret.h"
 #include "gateway/gateway.h"
 #include "platform/entropy.h"
 #include "platform/socket_network.h"
@@ -61,8 +63,15 @@ std::string random_secret(const Entropy& entropy) {
 struct Backend {
   std::string name;
   std::string url;
-  std::string secret_file;  // "" if it wants a certificate instead
+  std::string secret_file;  // "" if it wants something else
   SocketAddress address;
+  std::string identity = {};  // YAML, instead of the secret
+
+  [[nodiscard]] bool by_certificate() const noexcept { return url.starts_with("https:"); }
+  [[nodiscard]] std::string_view demands() const noexcept {
+    if (by_certificate()) return "the certificate for it";
+    return identity.empty() ? "its secret" : "a proof of the gateway in each request";
+  }
 };
 
 // Those who know the origin at `ip` and are not known to it, or not for it.
@@ -132,6 +141,20 @@ class Demo final : public TaskSet::ErrorHandler, DemoReport {
     return code;
   }
 
+  // What stands in the file that --backend-identity names for `backend`; "" if there is none.
+  Result<std::string> identity_of(std::string_view backend) const {
+    for (const std::string& text : options_.backend_identities) {
+      if (text.size() <= backend.size() || !text.starts_with(backend) || text[backend.size()] != '=') continue;
+      const config::DiskFileReader files;
+      const auto outcome = files.read(text.substr(backend.size() + 1), config::kMaxSecretBytes);
+      if (!outcome.content) return fail(Code::io_failed, Side::gateway, outcome.problem);
+      std::string line = *outcome.content;
+      std::ranges::replace(line, '\n', ' ');
+      return line;
+    }
+    return std::string();
+  }
+
   Exit take_backends() {
     std::size_t secrets = 0;
     for (const std::string& text : options_.backends) {
@@ -146,13 +169,21 @@ class Demo final : public TaskSet::ErrorHandler, DemoReport {
         if (!options_.state_directory.empty()) continue;
         return stop(Exit::usage, "an https:// backend needs --state-directory, whose authorities it knows");
       }
+      Result<std::string> identity = identity_of(backend.name);
+      if (!identity) return stop(Exit::usage, "--backend-identity: " + std::string(identity.error().detail()));
+      backend.identity = *std::move(identity);
+      if (!backend.identity.empty()) continue;
       if (secrets == options_.backend_secrets.size()) break;
       backend.secret_file = std::filesystem::absolute(options_.backend_secrets[secrets++]).string();
     }
-    const bool complete = std::ranges::all_of(
-        backends_, [](const Backend& b) { return !b.secret_file.empty() || b.url.starts_with("https:"); });
-    if (complete && secrets == options_.backend_secrets.size()) return Exit::ok;
-    return stop(Exit::usage, "every http:// --backend needs its --backend-secret");
+    const bool complete = std::ranges::all_of(backends_, [](const Backend& b) {
+      return !b.secret_file.empty() || !b.identity.empty() || b.by_certificate();
+    });
+    const auto identities = std::ranges::count_if(backends_, [](const Backend& b) { return !b.identity.empty(); });
+    const bool all_used = secrets == options_.backend_secrets.size() &&
+                          static_cast<std::size_t>(identities) == options_.backend_identities.size();
+    if (complete && all_used) return Exit::ok;
+    return stop(Exit::usage, "every http:// --backend needs its --backend-secret or --backend-identity");
   }
 
   Exit start_own_backend() {
@@ -203,8 +234,9 @@ class Demo final : public TaskSet::ErrorHandler, DemoReport {
   // After the start, which makes what is missing of the authorities.
   Exit find_targets() {
     for (const Backend& backend : backends_) {
-      DemoTarget& target = targets_.emplace_back(backend.name, backend.address, std::nullopt);
-      if (!backend.secret_file.empty()) continue;
+      DemoTarget& target =
+          targets_.emplace_back(backend.name, backend.address, std::nullopt, !backend.identity.empty());
+      if (!backend.by_certificate()) continue;
       const Result<tls::Authorities> authorities = tls::load_authorities(state_directory() + "/ca");
       if (!authorities) return stop(Exit::runtime, authorities.error().detail());
       Result<DemoCallers> callers = make_callers(*authorities, backend.address.ip, clock_.wall());
@@ -233,7 +265,8 @@ class Demo final : public TaskSet::ErrorHandler, DemoReport {
         directory_.file("access.log"));
     for (const Backend& backend : backends_) {
       text += fmt::format("  {}:\n    url: {}\n", backend.name, backend.url);
-      text += backend.secret_file.empty()
+      text += !backend.identity.empty() ? fmt::format("    identity: [{}]\n", backend.identity)
+              : backend.by_certificate()
                   ? "    trust: {ca: managed}\n    identity:\n      - mtls: {managed: true}\n"
                   : fmt::format("    identity:\n      - shared_secret: {{header: {}, value: \"${{file:{}}}\"}}\n",
                                 kDemoHeader, backend.secret_file);
@@ -255,7 +288,7 @@ class Demo final : public TaskSet::ErrorHandler, DemoReport {
         fmt::format("\nPostern {} is running.\n\n  gateway  http://{}\n", POSTERN_VERSION, address_.to_string());
     for (const Backend& backend : backends_) {
       text += fmt::format("  backend  {:<23} {}: refuses everyone who does not bring {}\n", backend.url, backend.name,
-                          backend.secret_file.empty() ? "the certificate for it" : "its secret");
+                          backend.demands());
     }
     text += fmt::format("  API key  {}\n  files    {}\n\nWhat happens to whom:\n\n", key_, directory_.file(""));
     static_cast<void>(console_.out(text));
@@ -279,8 +312,7 @@ class Demo final : public TaskSet::ErrorHandler, DemoReport {
     for (const Backend& backend : backends_) {
       text +=
           fmt::format("  curl -i -H 'X-API-Key: {}' http://{}/{}/hello\n", key_, address_.to_string(), backend.name);
-      text +=
-          fmt::format("  curl -i{} {}/{}/hello\n", backend.secret_file.empty() ? "k" : "", backend.url, backend.name);
+      text += fmt::format("  curl -i{} {}/{}/hello\n", backend.by_certificate() ? "k" : "", backend.url, backend.name);
       if (backend.secret_file.empty()) continue;
       text += fmt::format("  curl -i -H '{}: a guess' {}/{}/hello\n", kDemoHeader, backend.url, backend.name);
     }

@@ -33,9 +33,26 @@ std::vector<DemoChecks::Check> DemoChecks::certificate_checks() const {
   };
 }
 
+std::vector<DemoChecks::Check> DemoChecks::proof_checks() const {
+  const std::pair<std::string, std::string> key{"X-API-Key", key_};
+  const Headers forged = {{"Signature", "gateway=:AAAA:"},
+                          {"Signature-Input", "gateway=(\"@method\");created=1"},
+                          {"Authorization", "Bearer a-guess-of-a-client"}};
+  Headers both = forged;
+  both.push_back(key);
+  return {
+      {"through the gateway, with an API key", true, {key}, 200, ""},
+      {"through the gateway, without a key", true, {}, 401, "PST-P401"},
+      {"around the gateway", false, {}, 401, ""},
+      {"around it, with a forged proof", false, forged, 401, ""},
+      {"around it, with an API key", false, {key}, 401, ""},
+      {"through it, with key and forged copies", true, both, 200, ""},
+  };
+}
+
 Task<void> DemoChecks::run(std::vector<DemoTarget> targets) {
   for (const DemoTarget& target : targets) {
-    const std::vector<Check> all = target.callers ? certificate_checks() : checks();
+    const std::vector<Check> all = target.callers ? certificate_checks() : target.by_proof ? proof_checks() : checks();
     for (const Check& check : all) co_await run_one(target, check);
   }
 }

@@ -20,6 +20,7 @@ struct DemoTarget {
   std::string name;                    // first segment of its routes
   SocketAddress address;               // of the backend itself
   std::optional<DemoCallers> callers;  // if it is locked by certificates, not by the secret
+  bool by_proof = false;               // if it is locked by what the gateway proves in each request
 };
 
 inline constexpr int kRefused = 0;
@@ -63,6 +64,7 @@ class DemoChecks {
   };
   [[nodiscard]] std::vector<Check> checks() const;
   [[nodiscard]] std::vector<Check> certificate_checks() const;
+  [[nodiscard]] std::vector<Check> proof_checks() const;
   [[nodiscard]] static bool passes(const Check& check, const Result<ClientAnswer>& answer);
   [[nodiscard]] Task<void> run_one(const DemoTarget& target, const Check& check);
 

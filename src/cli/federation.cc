@@ -45,6 +45,11 @@ std::string without_scheme(std::string_view url) {
   return std::string(at == std::string_view::npos ? url : url.substr(at + 3));
 }
 
+std::string pool_of(std::string_view project_number) {
+  return fmt::format("projects/{}/locations/global/workloadIdentityPools/postern",
+                     project_number.empty() ? std::string_view("PROJECT_NUMBER") : project_number);
+}
+
 std::string aws(const FederationFacts& facts) {
   const std::string account = or_word(facts.account, "ACCOUNT");
   const std::string role = or_word(facts.name, "ROLE");
@@ -73,9 +78,8 @@ aws iam create-role --role-name {role} --assume-role-policy-document file://trus
 }
 
 std::string gcp(const FederationFacts& facts) {
-  const std::string number = or_word(facts.account, "PROJECT_NUMBER");
   const std::string service_account = or_word(facts.name, "NAME@PROJECT.iam.gserviceaccount.com");
-  const std::string pool = fmt::format("projects/{}/locations/global/workloadIdentityPools/postern", number);
+  const std::string pool = pool_of(facts.account);
   return fmt::format(
       R"(# Google Cloud: a pool trusts the issuer, and one service account may be used by one subject of it.
 gcloud iam workload-identity-pools create postern --location=global
@@ -90,8 +94,8 @@ gcloud iam service-accounts add-iam-policy-binding {account} --role=roles/iam.wo
 #   identity:
 #     - gcp_federated:
 #         provider: //iam.googleapis.com/{pool}/providers/gateway
-#         service_account: {account}
-#         subject_audience: {audience}
+#         impersonate: {account}
+#         audience: {audience}
 #         subject: {subject}
 )",
       fmt::arg("issuer", facts.issuer), fmt::arg("audience", facts.audience), fmt::arg("subject", facts.subject),
@@ -178,7 +182,11 @@ std::optional<Cloud> cloud_by_name(std::string_view name) noexcept {
 
 std::string_view name_of(Cloud cloud) noexcept { return rules_of(cloud).name; }
 
-std::string_view default_audience(Cloud cloud) noexcept { return rules_of(cloud).audience; }
+std::string default_audience(Cloud cloud, std::string_view account) {
+  if (cloud != Cloud::gcp) return std::string(rules_of(cloud).audience);
+  // What Google expects is the name of the provider itself.
+  return "https://iam.googleapis.com/" + pool_of(account) + "/providers/gateway";
+}
 
 std::string federation_recipe(Cloud cloud, const FederationFacts& facts) {
   switch (cloud) {
@@ -245,9 +253,9 @@ std::vector<Finding> check_published(Cloud cloud, const issuer::IssuerOptions& o
   const auto keys = jose::Json::parse(key_set);
   const jose::Json* const list = keys ? keys->find("keys") : nullptr;
   const auto* const items = list ? list->if_array() : nullptr;
-  const Result<jose::KeySet> usable = jose::KeySet::parse(key_set);
+  const auto usable = jose::KeySet::parse(key_set);
   out.push_back(judged(items && usable && !usable->keys().empty(), "the key set has keys that can be used",
-                       usable ? "publish what `postern issuer export` writes" : std::string(usable.error().detail())));
+                       usable ? "publish what `postern issuer export` writes" : usable.error()));
   if (!items) return out;
   out.push_back(judged(items->size() <= rules.most_keys, fmt::format("it has no more than {} keys", rules.most_keys),
                        "let `postern issuer status` say which of them are still needed"));

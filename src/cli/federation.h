@@ -20,14 +20,15 @@ enum class Cloud : std::uint8_t { aws, gcp, azure, alb };
 struct FederationFacts {
   std::string issuer;    // URL
   std::string jwks_uri;  // ...
-  std::string audience;  // "": the cloud's own default
-  std::string subject;   // pinned: no other token of the issuer is taken
-  std::string account;   // aws, alb: the account's number; gcp: the project's number
-  std::string name;      // aws: role; gcp: service account; azure: application (client) id; alb: ARN of the listener
+  std::string audience;
+  std::string subject;  // pinned: no other token of the issuer is taken
+  std::string account;  // aws, alb: the account's number; gcp: the project's number
+  std::string name;     // aws: role; gcp: service account; azure: application (client) id; alb: ARN of the listener
 };
 
-// The audience that the cloud's documentation proposes; "" if there is none (alb).
-[[nodiscard]] std::string_view default_audience(Cloud cloud) noexcept;
+// The audience that the cloud expects if nothing else is agreed, for `account` as in FederationFacts; "" if there is
+// none (alb).
+[[nodiscard]] std::string default_audience(Cloud cloud, std::string_view account);
 // Commands and policies, and the lines of Postern's own configuration, ready to be copied.
 [[nodiscard]] std::string federation_recipe(Cloud cloud, const FederationFacts& facts);
 

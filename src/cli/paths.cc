@@ -75,7 +75,8 @@ bool find_issuer(const std::string& config_file, config::IssuerConfig& out, conf
   const config::Node& root = document->root();
   const config::Node* const section = root.find("issuer");
   if (!section || !section->is(config::Kind::mapping)) {
-    diagnostics.error(config::Problem::missing_key, root, "there is no section `issuer`, so the gateway signs no tokens",
+    diagnostics.error(config::Problem::missing_key, root,
+                      "there is no section `issuer`, so the gateway signs no tokens",
                       "issuer: {url: https://HOST/PATH}");
     return false;
   }

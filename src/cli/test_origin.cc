@@ -6,6 +6,7 @@
 #include "cli/run_to_end.h"
 #include "cli/verbs.h"
 #include "config/diagnostics.h"
+#include "fetch/http_fetcher.h"
 #include "gateway/dry_run.h"
 #include "gateway/tls_plans.h"
 #include "http/connection/client_connection.h"
@@ -264,9 +265,23 @@ Exit test_origin(const OriginTestOptions& options, const Console& console) {
   const std::string path = !options.path.empty()   ? options.path
                            : origin->config.health ? origin->config.health->path
                                                    : "/";
-  Loop loop(clock);
+  Loop& loop = plan->loop();
   SocketNetwork network;
   BufferPool buffers;
+  // Tokens are obtained for real, afresh.
+  const Result<std::unique_ptr<origins::Resolver>> resolver = origins::make_resolver(loop);
+  if (!resolver) {
+    static_cast<void>(console.error(fmt::format("postern: {}\n", resolver.error().to_string())));
+    return Exit::runtime;
+  }
+  fetch::HttpFetcher fetcher({loop, network, buffers, **resolver});
+  const config::EgressProxyConfig& proxy = plan->snapshot().config->egress_proxy;
+  fetcher.set_proxy({proxy.host, proxy.port, proxy.bypass});
+  struct Stop {
+    tokens::TokenManager& tokens;
+    ~Stop() { tokens.shut_down(); }
+  } const stop{plan->tokens()};
+  plan->tokens().warm_up(fetcher);
   std::vector<Seen> all;
   bool good = true;
   for (const auto& endpoint : *endpoints) {

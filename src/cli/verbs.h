@@ -107,6 +107,18 @@ struct CaSignOptions : CaOptions {
 [[nodiscard]] Exit ca_issue_origin(const CaIssueOptions& options, const Console& console);
 [[nodiscard]] Exit ca_sign(const CaSignOptions& options, const Console& console);
 
+struct FederateOptions {
+  std::string config = kDefaultConfig;
+  std::string cloud;     // "aws", "gcp", "azure", "alb"
+  std::string audience;  // empty: the cloud's own
+  std::string subject = "postern";
+  std::string account;  // number of the account or project
+  std::string name;     // role, service account, application or listener
+  bool check = false;
+  Format format = Format::text;
+};
+[[nodiscard]] Exit federate(const FederateOptions& options, const Console& console);
+
 // issuer: the keys of the gateway's issuer (issuer/key_directory.h). They work on the directory itself; no gateway has
 // to be running.
 struct IssuerOptions {
@@ -135,10 +147,11 @@ struct IssuerExportOptions : IssuerOptions {
 struct DemoOptions {
   int port = 0;  // of the gateway; 0: 8080, or the next one that is free
   bool once = false;
-  Format format = Format::text;              // json only together with `once`
-  std::vector<std::string> backends;         // "nginx=http://127.0.0.1:9101", "mtls=https://127.0.0.1:9102"
-  std::vector<std::string> backend_secrets;  // files, one per http:// backend in the same order
-  std::string state_directory;               // with the authorities that https:// backends know; empty: made anew
+  Format format = Format::text;                 // json only together with `once`
+  std::vector<std::string> backends;            // "nginx=http://127.0.0.1:9101", "mtls=https://127.0.0.1:9102"
+  std::vector<std::string> backend_secrets;     // files, one per http:// backend in the same order
+  std::vector<std::string> backend_identities;  // "signed=FILE": what stands under `identity` of that http:// backend
+  std::string state_directory;                  // with the authorities that https:// backends know; empty: made anew
 };
 [[nodiscard]] Exit demo(const DemoOptions& options, const Console& console);
 

@@ -58,6 +58,14 @@ void Builder::read_gateway(const Node& root) {
   check_size(&root, "buffer_memory", 16 * kMiB, 1024 * 1024 * kMiB);
   read_limits(root.find("limits"), config_.limits);
   read(&root, "trusted_proxies", config_.trusted_proxies);
+  if (const Node* const proxy = string_at(root.find("egress_proxy"), "url")) {
+    const auto parts = split_url(proxy->text());
+    if (parts) {
+      config_.egress_proxy.host = parts->host.host;
+      config_.egress_proxy.port = parse_port(parts->host.port).value_or(80);
+      read(root.find("egress_proxy"), "bypass", config_.egress_proxy.bypass);
+    }
+  }
   config_.admin.socket = input_.paths.admin_socket;
   read(root.find("admin"), "socket", config_.admin.socket);
   if (const Node* const address = string_at(root.find("observe"), "address")) {

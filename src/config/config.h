@@ -314,6 +314,13 @@ struct ConsumersConfig {
   std::string database;  // SQLite
 };
 
+// How token endpoints, and what else the gateway asks for itself, are reached. Origins never are that way.
+struct EgressProxyConfig {
+  std::string host;  // "": directly
+  std::uint16_t port = 0;
+  std::vector<std::string> bypass;  // host names, or ".example.com" for everything below it
+};
+
 struct Config {
   int version = 1;
   std::vector<ListenerConfig> listeners;  // at least one
@@ -331,6 +338,7 @@ struct Config {
   AccessLogConfig access_log;
   ConsumersConfig consumers;
   std::optional<IssuerConfig> issuer;
+  EgressProxyConfig egress_proxy;
 
   std::shared_ptr<const Document> document;
 };

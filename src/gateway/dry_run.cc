@@ -39,10 +39,11 @@ std::unique_ptr<DryRun> DryRun::build(const std::string& config_file, config::Di
     out->managed_ = std::move(*managed);
   }
   if (config->issuer) out->issuer_ = IssuerKeeper::rehearse(*config->issuer, out->clock_.wall(), out->entropy_);
-  Snapshot::Services services{.policies = {out->clock_, nullptr, nullptr, {}},
-                              .identity = {out->clock_, out->entropy_, out->issuer_ ? out->issuer_->mint() : nullptr},
-                              .metrics = *out->metrics_,
-                              .registry = *out->registry_};
+  Snapshot::Services services{
+      .policies = {out->clock_, nullptr, nullptr, {}},
+      .identity = {out->clock_, out->entropy_, out->issuer_ ? out->issuer_->mint() : nullptr, &out->tokens_},
+      .metrics = *out->metrics_,
+      .registry = *out->registry_};
   services.managed = out->managed_.get();
   out->snapshot_ = Snapshot::build(std::move(config), services, nullptr, 1, diagnostics);
   return out->snapshot_ ? std::move(out) : nullptr;

@@ -8,6 +8,7 @@
 #include "config/diagnostics.h"
 #include "gateway/issuer_keeper.h"
 #include "gateway/snapshot.h"
+#include "tokens/manager.h"
 
 namespace postern::gateway {
 
@@ -21,6 +22,9 @@ class DryRun {
   [[nodiscard]] static std::unique_ptr<DryRun> build(const std::string& config_file, config::Diagnostics& diagnostics,
                                                      Purpose purpose);
 
+  // For who means to send something: tokens() fetches on this loop, once it is told to.
+  [[nodiscard]] Loop& loop() noexcept { return loop_; }
+  [[nodiscard]] tokens::TokenManager& tokens() noexcept { return tokens_; }
   [[nodiscard]] const Snapshot& snapshot() const noexcept { return *snapshot_; }
 
  private:
@@ -28,6 +32,12 @@ class DryRun {
 
   SystemClock clock_;
   SystemEntropy entropy_;
+  class Ignore final : public TaskSet::ErrorHandler {
+    void on_task_exception(std::exception_ptr /*exception*/) noexcept override {}
+  };
+  Ignore ignore_;
+  Loop loop_{clock_};
+  tokens::TokenManager tokens_{{loop_, clock_, entropy_, nullptr, ignore_}};
   std::unique_ptr<observe::MetricRegistry> registry_;
   std::unique_ptr<observe::GatewayMetrics> metrics_;
   std::unique_ptr<ManagedCertificates> managed_;  // nullptr if no origin asks for it

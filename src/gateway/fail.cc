@@ -25,6 +25,10 @@ std::string problem_body(const Error& error, std::string_view request_id) {
   if (!request_id.empty()) json.field("request_id", request_id);
   const bool shown = error.side() == Side::client && !is_confidential(error.code());
   if (shown && !error.detail().empty()) json.field("detail", error.detail());
+  // Which one, by its place in the configuration; what happened is the operator's (tokens/manager.h).
+  if (error.code() == Code::token_unavailable) {
+    json.field("credential", error.detail().substr(0, error.detail().find(": ")));
+  }
   json.end_object();
   body += '\n';
   return body;

@@ -105,6 +105,8 @@ std::unexpected<Error> unusable(std::string_view what, const Error& error) {
 
 Gateway::Gateway(const Options& options)
     : options_(options), started_(options.clock.wall()), loop_(options.clock), tasks_(*this) {
+  token_manager_ = std::make_unique<tokens::TokenManager>(
+      tokens::TokenManager::Services{loop_, options_.clock, options_.entropy, &options_.log, *this});
   signals_ = std::make_unique<Signals>(loop_, [this](int signal) {
     switch (signal) {
       case SIGHUP: static_cast<void>(reload()); break;
@@ -122,6 +124,7 @@ Gateway::~Gateway() {
   admin_server_.reset();
   observe_server_.reset();
   workers_.clear();
+  token_manager_.reset();
   snapshot_.reset();
 }
 
@@ -184,7 +187,7 @@ Gateway::Candidate Gateway::load(From from, LoadReport& report) {
     const std::uint64_t memory = config->buffer_memory != 0 ? config->buffer_memory : available_memory() / 4;
     const Snapshot::Services services{
         {options_.clock, candidate.keys.get(), rate_table_.get(), {}},
-        {options_.clock, options_.entropy, candidate.issuer ? candidate.issuer->mint() : nullptr},
+        {options_.clock, options_.entropy, candidate.issuer ? candidate.issuer->mint() : nullptr, token_manager_.get()},
         *metrics_,
         *registry_,
         static_cast<std::size_t>(memory) / workers_.size(),
@@ -331,11 +334,15 @@ LoadReport Gateway::start() {
   Result<std::unique_ptr<origins::Resolver>> resolver = origins::make_resolver(loop_);
   if (!resolver) return rejected(resolver.error());
   resolver_ = std::move(*resolver);
+  fetcher_ =
+      std::make_unique<fetch::HttpFetcher>(fetch::HttpFetcher::Services{loop_, options_.network, buffers_, *resolver_});
+  keep_tokens();
   watch_origins();
   // Names are looked up before the first request is taken; a name server that is silent does not stop the start.
   const MonoTime deadline = options_.clock.now() + kSettleTime;
   const auto settled = [&] {
-    return std::all_of(watchers_.begin(), watchers_.end(), [](const auto& w) { return w->settled(); });
+    return token_manager_->settled() &&
+           std::all_of(watchers_.begin(), watchers_.end(), [](const auto& w) { return w->settled(); });
   };
   while (!settled() && !draining_ && options_.clock.now() < deadline) loop_.run_once();
   for (const auto& worker : workers_) worker->start();
@@ -363,6 +370,12 @@ Result<void> Gateway::open_control_listeners(const config::Config& config) {
   Result<void> opened = admin_server_->listen(options_.network, {{}, 0, config.admin.socket});
   ::umask(before);
   return opened;
+}
+
+void Gateway::keep_tokens() {
+  const config::EgressProxyConfig& proxy = snapshot_->config->egress_proxy;
+  fetcher_->set_proxy({proxy.host, proxy.port, proxy.bypass});
+  token_manager_->warm_up(*fetcher_);
 }
 
 void Gateway::watch_origins() {
@@ -476,6 +489,7 @@ LoadReport Gateway::reload(From from) {
   }
   for (const auto& worker : workers_) worker->call([&] { worker->commit(); });
   take_over(std::move(candidate));
+  keep_tokens();
   watch_origins();
   return finish(LoadReport::Outcome::applied);
 }
@@ -518,6 +532,18 @@ void Gateway::update_gauges() {
   observe::SeriesSet issuer(*registry_);
   if (issuer_) issuer_->report(*registry_, *metrics_, issuer, options_.clock.wall());
   issuer_series_ = std::move(issuer);
+  observe::SeriesSet series_of_tokens(*registry_);
+  for (const tokens::TokenStatus& token : token_manager_->status()) {
+    const observe::TokenMetrics metrics = metrics_->token(series_of_tokens, token.name);
+    const auto seconds = [](Duration value) { return std::chrono::floor<std::chrono::seconds>(value).count(); };
+    registry_->set(metrics.usable, token.usable ? 1 : 0);
+    registry_->set(metrics.age, token.age ? seconds(*token.age) : -1);
+    registry_->set(metrics.expires, token.expires ? seconds(*token.expires) : token.usable ? -1 : 0);
+    registry_->set(metrics.skew, token.skew ? seconds(*token.skew) : 0);
+    registry_->set(metrics.refreshes, token.fetched);
+    registry_->set(metrics.failures, token.failures);
+  }
+  token_series_ = std::move(series_of_tokens);
   std::size_t insecure = 0;
   for (const OriginPlan& plan : snapshot_->origins) {
     insecure += plan.origin->config.insecure ? 1 : 0;
@@ -542,6 +568,7 @@ Task<void> Gateway::every_second() {
     close_unused_key_stores();
     if (issuer_) issuer_->tick(options_.clock.wall(), options_.log);
     if (draining_) continue;
+    keep_tokens();
     const bool changed = secret_files_->changed(options_.clock.wall());
     const bool due = managed_ && managed_->renewal_due(*snapshot_->config, options_.clock.wall());
     if (!changed && !due) continue;

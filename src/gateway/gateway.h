@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "fetch/http_fetcher.h"
 #include "gateway/control_server.h"
 #include "gateway/issuer_keeper.h"
 #include "gateway/managed_certificates.h"
@@ -21,6 +22,7 @@
 #include "origins/watcher.h"
 #include "store/key_store.h"
 #include "store/rate_table.h"
+#include "tokens/manager.h"
 
 namespace postern::gateway {
 
@@ -92,6 +94,8 @@ class Gateway final : public TaskSet::ErrorHandler {
   void close_unused_key_stores();
   [[nodiscard]] Result<void> open_control_listeners(const config::Config& config);
   void watch_origins();
+  // Tokens that this configuration names are fetched from now on, others forgotten.
+  void keep_tokens();
   void resolve_new_names(const Snapshot& snapshot) const;
   [[nodiscard]] ControlAnswer observe_request(const ControlRequest& request);
   [[nodiscard]] ControlAnswer admin_request(const ControlRequest& request);
@@ -134,6 +138,9 @@ class Gateway final : public TaskSet::ErrorHandler {
   std::unique_ptr<Signals> signals_;
   std::unique_ptr<origins::Resolver> resolver_;
   BufferPool buffers_;
+  std::unique_ptr<fetch::HttpFetcher> fetcher_;
+  std::unique_ptr<tokens::TokenManager> token_manager_;
+  observe::SeriesSet token_series_;
   std::vector<std::unique_ptr<origins::OriginWatcher>> watchers_;
   observe::ReloadStatus last_reload_;
   std::string text_in_force_;

@@ -1,4 +1,5 @@
 // The control listeners' answers: metrics, health, readiness, status, reload.
+#include <algorithm>
 #include <set>
 
 #include "base/json_writer.h"
@@ -96,6 +97,7 @@ observe::Status Gateway::status() const {
   out.generation = generation_;
   out.draining = draining_;
   const MonoTime now = loop_.now();
+  const std::vector<tokens::TokenStatus> tokens_in_use = token_manager_->status();
   for (const auto& worker : workers_) {
     out.loops.push_back({worker->generation(), worker->connections(), worker->old_exchanges()});
   }
@@ -125,11 +127,22 @@ observe::Status Gateway::status() const {
       out.insecure.push_back({"origins." + config.name, config.insecure->reason, config.insecure->until});
     }
     for (const config::IdentityUse& use : config.identity) {
-      observe::CredentialStatus credential{config.name, use.method, {}, {}};
+      observe::CredentialStatus credential{.origin = config.name, .method = use.method};
       if (const auto* const secret = std::get_if<config::SharedSecretConfig>(&use.config); secret && secret->next) {
         credential.switch_at = secret->next->switch_at;
       }
       if (std::holds_alternative<config::MtlsConfig>(use.config)) credential.expires = plan.origin->certificate_ends;
+      if (const auto* const method = std::get_if<config::MethodConfig>(&use.config)) {
+        const auto token = std::ranges::find(tokens_in_use, method->where, &tokens::TokenStatus::name);
+        if (token != tokens_in_use.end()) {
+          credential.fetched = true;
+          credential.usable = token->usable;
+          credential.age = token->age;
+          credential.failures = token->failures;
+          credential.problem = token->problem;
+          if (token->expires && token->usable) credential.expires = out.now + *token->expires;
+        }
+      }
       out.credentials.push_back(std::move(credential));
     }
   }

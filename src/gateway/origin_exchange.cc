@@ -71,7 +71,16 @@ Task<Result<void>> OriginExchange::request() {
     attempting_ = true;
     attempt_started_ = context_.loop.now();
     Result<void> outcome = co_await attempt();
+    // Also if the answer came in the same moment: nothing of it has been passed on yet, so the reason can still be
+    // told.
+    if (stop_error_) outcome = ended_by(Error(Code::cancelled, Side::gateway));
     count_attempt(outcome);
+    if (outcome && try_other_token()) {
+      uploads_.cancel_all();
+      lease_.close();
+      context_.metrics.add(origin_.plan->metrics.retries);
+      continue;
+    }
     if (outcome) co_return outcome;
     // A pooled connection that was already dead says nothing about the origin. Anything else does, whatever connection
     // it came on.
@@ -119,6 +128,7 @@ Task<Result<void>> OriginExchange::take_whole_body(std::uint64_t limit) {
     co_await collected_.wait();
     collecting_ = false;
     uploads_.cancel_all();
+    interrupter_.unlink();  // it would end the wait of whoever answers the client now
   }
   if (stop_error_) co_return ended_by(Error(Code::cancelled, Side::gateway));
   if (request.framing == http::Framing::chunked && request_trailers_.empty()) {
@@ -159,6 +169,14 @@ void OriginExchange::take_trailers() {
   strip_trailers(context_, reserved_, route_, *origin_.origin, request_trailers_);
 }
 
+// Once per request: an origin that refuses the fresh one too means something else by it.
+bool OriginExchange::try_other_token() {
+  if (response_.status != 401 || token_uses_.empty() || stop_error_) return false;
+  bool other = false;
+  for (const tokens::TokenUse& use : token_uses_) other = use.token->drop(*use.credential) || other;
+  return other && !std::exchange(token_retried_, true) && (!body_taken_ || keeping_body_);
+}
+
 void OriginExchange::count_attempt(const Result<void>& outcome) {
   attempting_ = false;
   const observe::OriginMetrics& metrics = origin_.plan->metrics;
@@ -177,13 +195,6 @@ bool OriginExchange::may_retry(const Error& error, bool is_free) const noexcept 
 }
 
 Task<Result<void>> OriginExchange::attempt() {
-  Result<void> outcome = co_await try_once();
-  // Also if the answer came in the same moment: nothing of it has been passed on yet, so the reason can still be told.
-  if (stop_error_) co_return ended_by(Error(Code::cancelled, Side::gateway));
-  co_return outcome;
-}
-
-Task<Result<void>> OriginExchange::try_once() {
   const MonoTime now = context_.loop.now();
   facts_.connect = facts_.first_byte = observe::kNotMeasured;
   const origins::EndpointSet& endpoints = *view_->endpoints;
@@ -245,6 +256,7 @@ Task<Result<void>> OriginExchange::send_head() {
   const std::string_view scheme = origin.config.tls ? "https" : "http";
 
   // RFC 8441 4.
+  token_uses_.clear();
   const bool tunnelled = exchange_.websocket && lease_->version() == http::Version::http_2;
   http::Headers added;
   identity::Attempt facts{.request = request,
@@ -257,8 +269,9 @@ Task<Result<void>> OriginExchange::send_head() {
                           .added = added,
                           .arena = exchange_.arena,
                           .sensitive = sensitive_,
-                          .body = kept_body_.view(),
-                          .method = tunnelled ? "CONNECT" : std::string_view()};
+                          .body = origin.whole_body ? kept_body_.view() : std::string_view(),
+                          .method = tunnelled ? "CONNECT" : std::string_view(),
+                          .tokens = &token_uses_};
   for (const auto& method : origin.identity) {
     Result<void> applied = co_await method->apply(facts);
     if (!applied) co_return applied;
@@ -377,8 +390,8 @@ Task<void> OriginExchange::upload_body() {
 }
 
 void OriginExchange::keep(std::string_view bytes) {
-  keeping_body_ =
-      keeping_body_ && lease_->version() == http::Version::http_2 && kept_body_.size() + bytes.size() <= kMaxKeptBody;
+  const bool may_help = lease_->version() == http::Version::http_2 || !token_uses_.empty();
+  keeping_body_ = keeping_body_ && may_help && kept_body_.size() + bytes.size() <= kMaxKeptBody;
   if (keeping_body_) {
     kept_body_.append(bytes);
   } else {

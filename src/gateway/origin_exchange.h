@@ -84,9 +84,10 @@ class OriginExchange final : public ListNode {
   [[nodiscard]] Task<Result<void>> take_whole_body(std::uint64_t limit);
   [[nodiscard]] Task<void> collect_body(std::uint64_t limit);
   [[nodiscard]] Task<Result<void>> attempt();
-  [[nodiscard]] Task<Result<void>> try_once();
   [[nodiscard]] Task<Result<void>> tell_to_continue();
   void count_attempt(const Result<void>& outcome);
+  // The origin has refused a kept token with its answer: drops that, and says whether to try again with another.
+  [[nodiscard]] bool try_other_token();
   [[nodiscard]] Task<Result<void>> send_head();
   [[nodiscard]] Task<Result<void>> receive_final_head();
   [[nodiscard]] Result<void> check_switch() const;
@@ -118,6 +119,8 @@ class OriginExchange final : public ListNode {
   http::ResponseHead response_;
   http::Headers request_trailers_;
   std::vector<std::string_view> sensitive_;
+  std::vector<tokens::TokenUse> token_uses_;  // of this attempt
+  bool token_retried_ = false;
   Facts facts_;
   MonoTime attempt_started_{};
   // Where a connection turned out to be dead that was there before `since`.

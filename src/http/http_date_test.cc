@@ -40,5 +40,22 @@ TEST(HttpDate, AgreesWithTheSystemOnEveryDayOfSeventyYears) {
   }
 }
 
+TEST(HttpDate, reads_what_it_writes) {
+  for (const std::int64_t seconds : {std::int64_t{0}, std::int64_t{784'111'777}, std::int64_t{951'782'400},
+                                     std::int64_t{2'147'483'648}, std::int64_t{4'133'980'799}}) {
+    EXPECT_EQ(parse_http_date(date(seconds)), WallTime(std::chrono::seconds(seconds)));
+  }
+}
+
+TEST(HttpDate, reads_no_other_form) {
+  for (const std::string_view text :
+       {"", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994", "Sun, 06 Nov 1994 08:49:37 UTC",
+        "Sun, 6 Nov 1994 08:49:37 GMT", "Sun, 31 Feb 1994 08:49:37 GMT", "Sun, 06 Nov 1994 24:49:37 GMT",
+        "Sun, 06 Nom 1994 08:49:37 GMT", "Sun, 06 Nov 9999 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 GMT ",
+        "Sun, 06 Nov 1994 08:49:-7 GMT"}) {
+    EXPECT_FALSE(parse_http_date(text)) << text;
+  }
+}
+
 }  // namespace
 }  // namespace postern::http

@@ -16,6 +16,10 @@
 #include "identity/identity.h"
 #include "issuer/token_mint.h"
 
+namespace postern::tokens {
+class TokenManager;
+}  // namespace postern::tokens
+
 namespace postern::identity {
 
 // What methods may use beyond their options. All outlive every method and are thread-safe.
@@ -23,6 +27,8 @@ struct Services {
   const Clock& clock;
   const Entropy& entropy;
   std::shared_ptr<issuer::TokenMint> mint = nullptr;  // of the gateway's issuer; nullptr: none is configured
+  tokens::TokenManager* tokens = nullptr;             // nullptr: no token is fetched, the configuration is looked at
+  const config::Environment* environment = nullptr;   // nullptr: the one of the process
 };
 
 struct CatalogEntry {

@@ -15,6 +15,7 @@
 #include "http/message.h"
 #include "platform/loop.h"
 #include "platform/task.h"
+#include "tokens/token.h"
 
 namespace postern::identity {
 
@@ -44,6 +45,8 @@ struct Attempt {
   std::string_view body = {};
   // As it will be sent, where that is not request.method_text; else "".
   std::string_view method = {};
+  // Not nullptr: a method that sends a kept token says which, so that one which the origin refuses can be dropped.
+  std::vector<tokens::TokenUse>* tokens = nullptr;
   // Not nullptr: somebody wants to see what is signed (`postern origin test`).
   std::vector<Explanation>* explanations = nullptr;
 };

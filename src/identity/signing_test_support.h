@@ -74,6 +74,7 @@ class SigningTest : public ::testing::Test {
   }
   void client_field(std::string_view name, std::string_view value) { attempt_->request.headers.append(name, value); }
   void added_before(std::string_view name, std::string_view value) { attempt_->added.append(name, value); }
+  void sent_as(std::string_view method) { attempt_->attempt.method = method; }
   void at(WallTime now) { attempt_->attempt.now = now; }
   bool apply(const IdentityMethod& method) {
     explanations.clear();

@@ -15,17 +15,18 @@ using tls::unusable;
 // Room for x5c chains and what else issuers put into their keys.
 constexpr JsonLimits kSetLimits{.bytes = kMaxKeySetText, .depth = 16, .values = 16 * 1024};
 
+std::unexpected<std::string> refuse(std::string why) { return std::unexpected(std::move(why)); }
 std::string key_number(std::size_t index) { return "key " + std::to_string(index + 1); }
 
 }  // namespace
 
-Result<KeySet> KeySet::parse(std::string_view text, const Options& options) {
+std::expected<KeySet, std::string> KeySet::parse(std::string_view text, const Options& options) {
   const auto json = Json::parse(text, kSetLimits);
-  if (!json) return unusable("the key set is no JSON that can be read: " + json.error().to_string());
+  if (!json) return refuse("the key set is no JSON that can be read: " + json.error().to_string());
   const Json* const list = json->find("keys");
-  if (!list || !list->if_array()) return unusable("this is no key set: it has no list \"keys\"");
+  if (!list || !list->if_array()) return refuse("this is no key set: it has no list \"keys\"");
   const Json::Array& entries = *list->if_array();
-  if (entries.size() > kMaxKeys) return unusable("the key set has more than " + std::to_string(kMaxKeys) + " keys");
+  if (entries.size() > kMaxKeys) return refuse("the key set has more than " + std::to_string(kMaxKeys) + " keys");
 
   KeySet out;
   Skipped& skipped = out.skipped_;
@@ -33,7 +34,7 @@ Result<KeySet> KeySet::parse(std::string_view text, const Options& options) {
     auto key = public_key_from_jwk(entries[i], options.owner, options.rsa_algorithm);
     if (!key) {
       switch (key.error().fault) {
-        case JwkFault::private_members: return unusable(key_number(i) + ": " + key.error().detail);
+        case JwkFault::private_members: return refuse(key_number(i) + ": " + key.error().detail);
         case JwkFault::unknown_type:
         case JwkFault::unknown_algorithm: ++skipped.unknown; break;
         case JwkFault::not_for_signing: ++skipped.not_for_signing; break;
@@ -49,7 +50,7 @@ Result<KeySet> KeySet::parse(std::string_view text, const Options& options) {
     } else if (same->thumbprint() == key->thumbprint()) {
       ++skipped.repeated;
     } else {
-      return unusable(key_number(i) + " has the kid and the algorithm of another key before it");
+      return refuse(key_number(i) + " has the kid and the algorithm of another key before it");
     }
   }
   if (!out.keys_.empty()) return out;
@@ -60,7 +61,7 @@ Result<KeySet> KeySet::parse(std::string_view text, const Options& options) {
               " unusable";
   }
   if (!skipped.first_unusable.empty()) detail += " (" + skipped.first_unusable + ")";
-  return unusable(std::move(detail));
+  return refuse(std::move(detail));
 }
 
 Result<KeySet> KeySet::of(std::vector<PublicKey> keys) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstddef>
+#include <expected>
 #include <span>
 #include <string>
 #include <string_view>
@@ -38,11 +39,14 @@ class KeySet {
 
   // At least one key must remain (RFC 7517 5 lets the others be skipped). The whole set is refused if it is no JSON
   // that json.h reads, is over the limits, if any entry holds a private half or a shared secret (whoever published that
-  // has lost it), or if two different keys have the same kid and algorithm, for then kid would not say which. Errors:
-  // io_failed, Side::gateway, with all of it in the detail and nothing of the keys.
-  [[nodiscard]] static Result<KeySet> parse(std::string_view json, const Options& options);
-  [[nodiscard]] static Result<KeySet> parse(std::string_view json) { return parse(json, Options()); }
-  // Ours. The same rules for kid; may be empty.
+  // has lost it), or if two different keys have the same kid and algorithm, for then kid would not say which. The error
+  // is all of it in a text for people, with nothing of the keys: a set is a stranger's, a peer's or a file of ours, and
+  // only the caller knows whose fault it is.
+  [[nodiscard]] static std::expected<KeySet, std::string> parse(std::string_view json, const Options& options);
+  [[nodiscard]] static std::expected<KeySet, std::string> parse(std::string_view json) {
+    return parse(json, Options());
+  }
+  // Ours. The same rules for kid; may be empty. Errors: io_failed, Side::gateway.
   [[nodiscard]] static Result<KeySet> of(std::vector<PublicKey> keys);
 
   [[nodiscard]] std::span<const PublicKey> keys() const noexcept [[clang::lifetimebound]] { return keys_; }

@@ -20,6 +20,7 @@ using namespace test;
 using ::testing::HasSubstr;
 
 std::string error_of(const auto& result) { return result ? "no error" : std::string(result.error().detail()); }
+std::string error_of(const std::expected<KeySet, std::string>& set) { return set ? "no error" : set.error(); }
 
 // "fault number: detail", or "".
 std::string refusal(std::string_view jwk, Owner owner = Owner::stranger) {

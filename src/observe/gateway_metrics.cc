@@ -158,6 +158,30 @@ GatewayMetrics::GatewayMetrics(MetricRegistry& registry, WallTime started)
            .help = "How long the key that signs for an algorithm has done so. Longer than the rotation's period: no "
                    "successor could be made.",
            .labels = {"algorithm"}})),
+      token_usable_(registry.declare(MetricKind::gauge,
+                                     {.name = "postern_token_usable",
+                                      .help = "1 if there is a token that may be sent, 0 while requests that need it "
+                                              "are refused.",
+                                      .labels = {"credential"}})),
+      token_age_(registry.declare(MetricKind::gauge, {.name = "postern_token_age_seconds",
+                                                      .help = "Since the token was received; -1 if none was yet.",
+                                                      .labels = {"credential"}})),
+      token_expires_(registry.declare(MetricKind::gauge,
+                                      {.name = "postern_token_expires_seconds",
+                                       .help = "Until the token expires, negative or 0 once it has; -1 with a usable "
+                                               "one: it never does.",
+                                       .labels = {"credential"}})),
+      token_skew_(registry.declare(MetricKind::gauge,
+                                   {.name = "postern_token_clock_skew_seconds",
+                                    .help = "How far the clock of the server that issues the token is ahead of ours, "
+                                            "from its Date.",
+                                    .labels = {"credential"}})),
+      token_refreshes_(registry.declare(
+          MetricKind::counter,
+          {.name = "postern_token_refreshes_total", .help = "Tokens obtained.", .labels = {"credential"}})),
+      token_failures_(registry.declare(MetricKind::counter, {.name = "postern_token_refresh_failures_total",
+                                                             .help = "Attempts to obtain a token that failed.",
+                                                             .labels = {"credential"}})),
       own_(registry) {
   const FamilyId errors = registry.declare(
       MetricKind::counter, {.name = "postern_errors_total",
@@ -264,6 +288,15 @@ ListenerMetrics GatewayMetrics::listener(SeriesSet& set, std::string_view name) 
   return {.open = set.gauge(connections_, {&name, 1}),
           .accepted = set.counter(connections_total_, {&name, 1}),
           .handshakes = set.counter_row(handshakes_, {&name, 1})};
+}
+
+TokenMetrics GatewayMetrics::token(SeriesSet& set, std::string_view where) const {
+  return {.usable = set.gauge(token_usable_, {&where, 1}),
+          .age = set.gauge(token_age_, {&where, 1}),
+          .expires = set.gauge(token_expires_, {&where, 1}),
+          .skew = set.gauge(token_skew_, {&where, 1}),
+          .refreshes = set.counter(token_refreshes_, {&where, 1}),
+          .failures = set.counter(token_failures_, {&where, 1})};
 }
 
 void GatewayMetrics::reloaded(ReloadOutcome outcome) const noexcept {

@@ -78,6 +78,16 @@ struct ListenerMetrics {
   [[nodiscard]] Counter handshake(bool resumed) const noexcept { return handshakes.at(resumed ? 1 : 0); }
 };
 
+// A token that others issue, under the name of its place in the configuration.
+struct TokenMetrics {
+  Gauge usable;   // 1 or 0
+  Gauge age;      // seconds; -1: there was none yet
+  Gauge expires;  // seconds from now; -1: never
+  Gauge skew;     // seconds that the server's clock is ahead
+  Counter refreshes;
+  Counter failures;
+};
+
 // HTTP/2 towards one side.
 struct Http2Metrics {
   Counter connections;
@@ -113,6 +123,7 @@ class GatewayMetrics final {
   [[nodiscard]] Gauge issuer_key_age(SeriesSet& set, std::string_view algorithm) const {
     return set.gauge(issuer_key_age_, {&algorithm, 1});
   }
+  [[nodiscard]] TokenMetrics token(SeriesSet& set, std::string_view where) const;
   // While a key store is open: 1 or 0, set by MetricRegistry::set.
   [[nodiscard]] Gauge store_available(SeriesSet& set) const { return set.gauge(store_available_, {}); }
 
@@ -149,6 +160,7 @@ class GatewayMetrics final {
   FamilyId client_certificates_, certificate_days_left_;
   FamilyId store_available_;
   FamilyId issuer_current_, issuer_key_age_;
+  FamilyId token_usable_, token_age_, token_expires_, token_skew_, token_refreshes_, token_failures_;
   SeriesSet own_;
   CounterRow errors_[3];
   Http2Metrics http2_[2];

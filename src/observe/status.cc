@@ -100,6 +100,14 @@ void trust_json(JsonBuilder& json, const Status& status, Audience audience) {
     json.begin_object().text("origin", credential.origin).text("method", credential.method);
     time_if(json, "switch_at", credential.switch_at);
     time_if(json, "expires", credential.expires);
+    if (credential.fetched) {
+      json.text("state", credential.usable ? "usable" : "unavailable").number("failures", credential.failures);
+      if (credential.age) {
+        const auto age = std::chrono::floor<std::chrono::seconds>(*credential.age).count();
+        json.number("age_seconds", static_cast<std::uint64_t>(std::max<std::int64_t>(age, 0)));
+      }
+      if (audience == Audience::admin && !credential.problem.empty()) json.text("problem", credential.problem);
+    }
     json.end_object();
   }
   json.end_array().begin_array("certificates");
@@ -219,7 +227,14 @@ void trust_text(std::string& out, const Status& status, Audience audience) {
     out += "credential " + shown(credential.origin) + " " + shown(credential.method) + ":";
     if (credential.switch_at) out += " next value " + when_text(*credential.switch_at, status.now);
     if (credential.expires) out += " expires " + when_text(*credential.expires, status.now);
-    if (!credential.switch_at && !credential.expires) out += " no end";
+    if (credential.fetched && !credential.usable) out += " UNAVAILABLE";
+    if (!credential.switch_at && !credential.expires && credential.usable) out += " no end";
+    if (credential.fetched && credential.age) {
+      const auto age = std::chrono::floor<std::chrono::seconds>(*credential.age).count();
+      out += ", " + std::to_string(age) + " s old";
+    }
+    if (credential.failures != 0) out += ", " + std::to_string(credential.failures) + " refreshes failed";
+    if (audience == Audience::admin && !credential.problem.empty()) out += ": " + shown(credential.problem);
     out += '\n';
   }
   for (const CertificateStatus& certificate : status.certificates) {

@@ -42,19 +42,19 @@ bool ContentDigest::matches(std::string_view body) const {
   return !sha_512 || *sha_512 == hash_of(DigestAlgorithm::sha_512, body);
 }
 
-Result<ContentDigest> parse_content_digest(std::string_view value) {
-  const Result<sf::Dictionary> dictionary = sf::parse_dictionary(value);
-  if (!dictionary) return fail(Code::bad_header, Side::client, "Content-Digest is malformed");
+std::expected<ContentDigest, std::string> parse_content_digest(std::string_view value) {
+  const auto dictionary = sf::parse_dictionary(value);
+  if (!dictionary) return std::unexpected("Content-Digest is malformed");
   ContentDigest out;
   for (const sf::Member& member : *dictionary) {
     if (member.key != "sha-256" && member.key != "sha-512") continue;
     const bool is_256 = member.key == "sha-256";
     std::optional<std::string>& slot = is_256 ? out.sha_256 : out.sha_512;
     slot = digest_in(member, is_256 ? 32 : 64);
-    if (!slot) return fail(Code::bad_header, Side::client, "Content-Digest: not a byte sequence of the right length");
+    if (!slot) return std::unexpected("Content-Digest: not a byte sequence of the right length");
   }
   if (!out.sha_256 && !out.sha_512) {
-    return fail(Code::bad_header, Side::client, "Content-Digest has neither sha-256 nor sha-512");
+    return std::unexpected("Content-Digest has neither sha-256 nor sha-512");
   }
   return out;
 }

@@ -4,11 +4,11 @@
 // Pure functions; any thread.
 #pragma once
 
+#include <expected>
 #include <optional>
 #include <string>
 #include <string_view>
 
-#include "base/error.h"
 #include "signature/digest.h"
 
 namespace postern::signature {
@@ -32,7 +32,8 @@ struct ContentDigest {
 };
 
 // Lines of the field joined with ", ". Members that we do not know are passed over (RFC 9530 2); a known one that is no
-// byte sequence of its length, or a field with none that we know, is bad_header, the client's.
-[[nodiscard]] Result<ContentDigest> parse_content_digest(std::string_view value);
+// byte sequence of its length, or a field with none that we know, is an error: a text for people, with nothing of the
+// field. The caller knows whose field it is, a client's or an origin's, and makes an Error of it.
+[[nodiscard]] std::expected<ContentDigest, std::string> parse_content_digest(std::string_view value);
 
 }  // namespace postern::signature

@@ -11,7 +11,7 @@ constexpr std::string_view kSha512 =
 constexpr std::string_view kSha256 = "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:";
 
 bool matches(std::string_view value, std::string_view body) {
-  const Result<ContentDigest> digest = parse_content_digest(value);
+  const auto digest = parse_content_digest(value);
   return digest && digest->matches(body);
 }
 
@@ -55,8 +55,7 @@ TEST(ContentDigest, RefusesWhatPromisesNothing) {
                             "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:"}) {
     const auto refused = parse_content_digest(value);
     ASSERT_FALSE(refused) << value;
-    EXPECT_EQ(refused.error().code(), Code::bad_header);
-    EXPECT_EQ(refused.error().side(), Side::client);
+    EXPECT_EQ(refused.error().substr(0, 14), "Content-Digest");
   }
 }
 

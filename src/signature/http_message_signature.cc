@@ -31,6 +31,9 @@ Result<std::string> signature_params(const Message& message, const CoveredCompon
     if (out.size() > 1) out.push_back(' ');
     out += component.identifier;
   }
+  if (out.size() == 1 && parameters.coverage == SignatureParameters::Coverage::something) {
+    return internal("a signature that covers nothing would be good for every message");
+  }
   out.push_back(')');
   const bool written =
       append_integer_parameter(out, ";created=", parameters.created) &&
@@ -78,6 +81,7 @@ Result<SignedFields> sign_message(const Message& message, const CoveredComponent
                                   const SignatureParameters& parameters, std::string_view label,
                                   const MessageSigner& signer) {
   if (!sf::is_key(label)) return internal("the label of the signature is not a key of RFC 8941");
+  if (!parameters.created) return internal("a signature without `created` would be good for ever");
   if (!parameters.alg.empty() && parameters.alg != signer.algorithm()) {
     return internal("the signature's alg is not the key's");
   }

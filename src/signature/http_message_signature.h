@@ -63,16 +63,19 @@ class SharedSecret final : public MessageSigner, public MessageVerifier {
   bool usable_;
 };
 
-// RFC 9421 2.3. Absent parameters are not written. Texts are printable ASCII, seconds are of Unix time.
+// RFC 9421 2.3. Texts are printable ASCII, seconds are of Unix time.
 struct SignatureParameters {
-  // When it was made, and until when it may be used: short, for a signature is good for everybody who sees it.
-  std::optional<std::int64_t> created;
-  std::optional<std::int64_t> expires;
-  // "": absent; so the others. Which key; an index for the verifier.
-  std::string_view keyid;
-  std::string_view alg;    // redundant if the verifier knows the key, and then best left out
-  std::string_view nonce;  // new for every attempt, or a retry looks like a replay
-  std::string_view tag;    // of the application, so that a signature for one is none for another (RFC 9421 7.2.7)
+  // When it was made. Required: without it a signature is good for ever, and no verifier of ours takes it.
+  std::optional<std::int64_t> created = {};
+  // Until when it may be used: short, for a signature is good for everybody who sees it. Absent: it says nothing.
+  std::optional<std::int64_t> expires = {};
+  // Which key; an index for the verifier. "": absent; so the others.
+  std::string_view keyid = {};
+  std::string_view alg = {};    // redundant if the verifier knows the key, and then best left out
+  std::string_view nonce = {};  // new for every attempt, or a retry looks like a replay
+  std::string_view tag = {};    // of the application, so that a signature for one is none for another (RFC 9421 7.2.7)
+  // Whether a signature may be made that covers no component, and so fits every message (RFC 9421 7.2.1).
+  enum class Coverage : std::uint8_t { something, may_be_nothing } coverage = Coverage::something;
 };
 
 struct SignedFields {
@@ -83,8 +86,8 @@ struct SignedFields {
 
 // `label` names the signature in both fields, a key of RFC 8941. Components come in the order in which they were added;
 // one with Presence::if_present is left out if its field is not there.
-// Errors: what append_component_value() says, Side::client; a label or parameter without a text, or a key that failed:
-// internal, Side::gateway.
+// Errors: what append_component_value() says; internal, Side::gateway: a label or parameter without a
+// text, no `created`, nothing that is covered, or a key that failed.
 [[nodiscard]] Result<SignedFields> sign_message(const Message& message, const CoveredComponents& components,
                                                 const SignatureParameters& parameters, std::string_view label,
                                                 const MessageSigner& signer);

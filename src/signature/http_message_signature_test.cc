@@ -199,6 +199,7 @@ TEST(HttpMessageSignature, ExamplesOfTheRfc) {
     parameters.keyid = row.keyid;
     parameters.nonce = row.nonce;
     parameters.tag = row.tag;
+    if (row.covered.size() == 0) parameters.coverage = SignatureParameters::Coverage::may_be_nothing;  // B.2.1
     const auto made =
         sign_message(*row.message, components(row.covered), parameters, row.label, keys.signer(row.keyid));
     ASSERT_TRUE(made) << row.label;
@@ -390,17 +391,36 @@ TEST(HttpMessageSignature, AFieldThatIsNotThereIsLeftOutOnlyIfItMay) {
   ASSERT_TRUE(covered.add("content-type", Presence::if_present));
   ASSERT_TRUE(covered.add("date", Presence::if_present));
   const SharedSecret key("a secret of at least 32 characters");
-  const auto made = sign_message(request.message, covered, {}, "s", key);
+  const SignatureParameters parameters{.created = 1};
+  const auto made = sign_message(request.message, covered, parameters, "s", key);
   ASSERT_TRUE(made);
-  EXPECT_EQ(made->signature_input, "s=(\"@method\" \"date\")");
-  EXPECT_EQ(
-      made->base,
-      "\"@method\": POST\n\"date\": Tue, 20 Apr 2021 02:07:55 GMT\n\"@signature-params\": (\"@method\" \"date\")");
+  EXPECT_EQ(made->signature_input, "s=(\"@method\" \"date\");created=1");
+  EXPECT_EQ(made->base,
+            "\"@method\": POST\n\"date\": Tue, 20 Apr 2021 02:07:55 GMT\n"
+            "\"@signature-params\": (\"@method\" \"date\");created=1");
   ASSERT_TRUE(covered.add("x-absent"));
-  const auto refused = sign_message(request.message, covered, {}, "s", key);
+  const auto refused = sign_message(request.message, covered, parameters, "s", key);
   ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().side(), Side::client);
+  // Configuration, not the client, says what is signed; and to a client its fields are not named.
+  EXPECT_EQ(refused.error().code(), Code::internal);
+  EXPECT_EQ(refused.error().side(), Side::gateway);
   EXPECT_EQ(refused.error().detail(), "signature component \"x-absent\" is not in the message");
+  request.fields.append("X-Absent", "caf\xe9");
+  const auto bad_bytes = sign_message(request.message, covered, parameters, "s", key);
+  ASSERT_FALSE(bad_bytes);
+  EXPECT_EQ(bad_bytes.error().code(), Code::bad_header);
+  EXPECT_EQ(bad_bytes.error().side(), Side::client);
+}
+
+// Each of them reads the whole query once more, and anybody may ask for them.
+TEST(HttpMessageSignature, ComponentsWithParametersAreFew) {
+  CoveredComponents covered;
+  for (int i = 0; i < 8; ++i) ASSERT_TRUE(covered.add("\"@query-param\";name=\"" + std::to_string(i) + "\""));
+  const auto refused = covered.add("\"x-field\";bs");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().detail(), "too many covered components with parameters");
+  EXPECT_EQ(covered.list().size(), 8u);
+  EXPECT_TRUE(covered.add("x-field")) << "those without are not meant";
 }
 
 TEST(HttpMessageSignature, WritesAllParametersAndRefusesThoseWithoutAText) {
@@ -413,14 +433,15 @@ TEST(HttpMessageSignature, WritesAllParametersAndRefusesThoseWithoutAText) {
   parameters.alg = "hmac-sha256";
   parameters.nonce = "n";
   parameters.tag = "t";
-  const auto made = sign_message(request.message, {}, parameters, "sig", key);
+  const CoveredComponents covered = components({"@method"});
+  const auto made = sign_message(request.message, covered, parameters, "sig", key);
   ASSERT_TRUE(made);
   EXPECT_EQ(made->signature_input,
-            "sig=();created=1;expires=61;keyid=\"a\\\"b\\\\c\";alg=\"hmac-sha256\";nonce=\"n\";tag=\"t\"");
+            "sig=(\"@method\");created=1;expires=61;keyid=\"a\\\"b\\\\c\";alg=\"hmac-sha256\";nonce=\"n\";tag=\"t\"");
   const auto fails = [&](auto&& change, std::string_view label = "sig") {
     SignatureParameters changed = parameters;
     change(changed);
-    const auto refused = sign_message(request.message, {}, changed, label, key);
+    const auto refused = sign_message(request.message, covered, changed, label, key);
     return !refused && refused.error().code() == Code::internal && refused.error().side() == Side::gateway;
   };
   EXPECT_TRUE(fails([](auto& p) { p.nonce = "a\nb"; }));
@@ -430,6 +451,29 @@ TEST(HttpMessageSignature, WritesAllParametersAndRefusesThoseWithoutAText) {
   EXPECT_TRUE(fails([](auto&) {}, "Sig"));
   EXPECT_TRUE(fails([](auto&) {}, ""));
   EXPECT_TRUE(fails([](auto&) {}, "a=b"));
+}
+
+// A proof that fits every request, or for ever.
+TEST(HttpMessageSignature, NothingAndForEverAreNotSigned) {
+  const TestRequest request;
+  const SharedSecret key("a secret of at least 32 characters");
+  SignatureParameters parameters{.created = 1};
+  const auto signs = [&](const CoveredComponents& covered) {
+    const auto made = sign_message(request.message, covered, parameters, "sig", key);
+    EXPECT_TRUE(made || made.error().code() == Code::internal);
+    return made.has_value();
+  };
+  CoveredComponents absent;
+  ASSERT_TRUE(absent.add("x-absent", Presence::if_present));
+  EXPECT_FALSE(signs({}));
+  EXPECT_FALSE(signs(absent)) << "all that is covered is not there";
+  EXPECT_TRUE(signs(components({"@method"})));
+  parameters.coverage = SignatureParameters::Coverage::may_be_nothing;
+  EXPECT_TRUE(signs({}));
+  EXPECT_TRUE(signs(absent));
+  parameters.created.reset();
+  parameters.nonce = "n";
+  EXPECT_FALSE(signs(components({"@method"})));
 }
 
 }  // namespace

@@ -23,9 +23,9 @@ Result<sf::Dictionary> read_dictionary(const Message& message, std::string_view 
   if (!message.fields || !append_field(text, *message.fields, name)) {
     return fail(Code::credentials_missing, Side::client, "no " + std::string(name) + " field");
   }
-  Result<sf::Dictionary> dictionary = sf::parse_dictionary(text);
-  if (!dictionary) return refuse(std::string(name) + ": " + std::string(dictionary.error().detail()));
-  return dictionary;
+  auto dictionary = sf::parse_dictionary(text);
+  if (!dictionary) return refuse(std::string(name) + ": " + dictionary.error());
+  return std::move(*dictionary);
 }
 
 // nullopt: absent, or not a string. `bad` tells the two apart.
@@ -120,8 +120,8 @@ Result<void> check_body(const Message& message, const CoveredComponents& compone
   if (std::ranges::find(components.list(), kContentDigest, &Component::name) == components.list().end()) return {};
   std::string text;
   if (!message.fields || !append_field(text, *message.fields, kContentDigest)) return refuse("no content-digest");
-  const Result<ContentDigest> digest = parse_content_digest(text);
-  if (!digest) return refuse(std::string(digest.error().detail()));
+  const auto digest = parse_content_digest(text);
+  if (!digest) return refuse(digest.error());
   return digest->matches(body) ? Result<void>() : refuse("content-digest is not that of the body");
 }
 

@@ -104,6 +104,11 @@ std::unexpected<Error> refuse(const Component& component, std::string_view why) 
   return fail(Code::bad_header, Side::client, "signature component " + shown(component) + ' ' + std::string(why));
 }
 
+// Not what the message says, but what is asked of it is wrong.
+std::unexpected<Error> absent(const Component& component, std::string_view why = "is not in the message") {
+  return fail(Code::internal, Side::gateway, "signature component " + shown(component) + ' ' + std::string(why));
+}
+
 void append_path(std::string& out, const Message& message) {
   out += message.path.empty() ? std::string_view("/") : message.path;
 }
@@ -143,17 +148,17 @@ Result<void> append_query_parameter(std::string& out, const Component& component
     found = true;
     if (equals < pair.size()) append_form_encoded(out, pair.substr(equals + 1));
   }
-  if (!found) return refuse(component, "is not in the message");
+  if (!found) return absent(component);
   return {};
 }
 
 Result<void> append_dictionary_member(std::string& out, const Component& component, const Message& message) {
   std::string text;
-  if (!append_field(text, *message.fields, component.name)) return refuse(component, "is not in the message");
-  const Result<sf::Dictionary> dictionary = sf::parse_dictionary(text);
+  if (!append_field(text, *message.fields, component.name)) return absent(component);
+  const auto dictionary = sf::parse_dictionary(text);
   if (!dictionary) return refuse(component, "is no dictionary");
   const sf::Member* const member = sf::find(*dictionary, component.argument);
-  if (!member) return refuse(component, "is not in the message");
+  if (!member) return absent(component);
   const auto* const item = std::get_if<sf::Item>(&member->value);
   const bool written = item ? sf::append(out, *item) : sf::append(out, std::get<sf::InnerList>(member->value));
   return written ? Result<void>() : refuse(component, "has no text");
@@ -195,7 +200,7 @@ Result<void> append_derived(std::string& out, const Component& component, const 
     case Kind::field_bytes:
     case Kind::field_key: break;
   }
-  return refuse(component, "is not derived");
+  return absent(component, "is not derived");
 }
 
 }  // namespace
@@ -205,19 +210,24 @@ Result<void> CoveredComponents::add(const sf::Item& item, Presence presence, Sid
   std::optional<Component> component = name ? understand(*name, item.parameters) : std::nullopt;
   if (!component) return fail(Code::bad_header, side, "a covered component is not understood");
   if (components_.size() == kMaxComponents) return fail(Code::bad_header, side, "too many covered components");
+  const bool with_parameters = !item.parameters.empty();
+  if (with_parameters && with_parameters_ == kMaxWithParameters) {
+    return fail(Code::bad_header, side, "too many covered components with parameters");
+  }
   component->presence = presence;
   if (!sf::append(component->identifier, item)) return fail(Code::bad_header, side, "a component without a text");
   if (std::ranges::find(components_, component->identifier, &Component::identifier) != components_.end()) {
     return fail(Code::bad_header, side, "component " + shown(*component) + " is covered twice");
   }
   components_.push_back(std::move(*component));
+  with_parameters_ += with_parameters ? 1 : 0;
   return {};
 }
 
 Result<void> CoveredComponents::add(std::string_view text, Presence presence) {
   if (!text.starts_with('"')) return add(sf::Item{to_lower(text), {}}, presence, Side::gateway);
-  const Result<sf::Item> item = sf::parse_item(text);
-  if (!item) return fail(Code::bad_header, Side::gateway, std::string(item.error().detail()));
+  const auto item = sf::parse_item(text);
+  if (!item) return fail(Code::bad_header, Side::gateway, item.error());
   return add(*item, presence, Side::gateway);
 }
 
@@ -259,16 +269,16 @@ Result<void> append_component_value(std::string& out, const Component& component
   const std::size_t begin = out.size();
   Result<void> appended;
   if (is_field(component.kind)) {
-    if (!message.fields) return refuse(component, "is not in the message");
+    if (!message.fields) return absent(component);
     if (component.kind == Kind::field_key) {
       appended = append_dictionary_member(out, component, message);
     } else {
       const bool found = component.kind == Kind::field ? append_field(out, *message.fields, component.name)
                                                        : append_lines_as_bytes(out, *message.fields, component.name);
-      if (!found) appended = refuse(component, "is not in the message");
+      if (!found) appended = absent(component);
     }
   } else if ((component.kind == Kind::status) != (message.status != 0)) {
-    return refuse(component, message.status != 0 ? "belongs to a request" : "belongs to a response");
+    return absent(component, message.status != 0 ? "belongs to a request" : "belongs to a response");
   } else {
     appended = append_derived(out, component, message);
   }

@@ -65,11 +65,13 @@ class CoveredComponents {
  public:
   // Far more than a request of ours has.
   static constexpr std::size_t kMaxComponents = 64;
+  // Of them with a parameter: each reads the whole query or field once more, before a signature has been checked.
+  static constexpr std::size_t kMaxWithParameters = 8;
 
   // `text` is a name ("@method", "Content-Type": any case) or an identifier with parameters
   // ("\"@query-param\";name=\"id\"", quotes and all). Errors: bad_header, Side::gateway: an unknown derived component,
   // a parameter that we do not implement (sf, req, tr, and any other), an identifier that is there already, a name that
-  // is none. @signature-params cannot be covered (RFC 9421 2.3).
+  // is none, too many. @signature-params cannot be covered (RFC 9421 2.3).
   [[nodiscard]] Result<void> add(std::string_view text, Presence presence = Presence::required);
   // One item of a received inner list; the same errors, Side::client.
   [[nodiscard]] Result<void> add(const sf::Item& item);
@@ -81,15 +83,19 @@ class CoveredComponents {
   [[nodiscard]] Result<void> add(const sf::Item& item, Presence presence, Side side);
 
   std::vector<Component> components_;
+  std::size_t with_parameters_ = 0;  // of them
 };
 
 // All lines of one field as a structured field or a signature base sees them (RFC 9421 2.1): each trimmed, obsolete
 // line folds made one space, joined with ", ". False if there is none; `out` is appended to.
 [[nodiscard]] bool append_field(std::string& out, const http::Headers& fields, std::string_view name);
 
-// Appends the value of the component, without its identifier. Errors: bad_header, Side::client: the component is not in
-// the message, occurs more than once (@query-param), or has bytes that a signature base cannot hold (RFC 9421 2.5:
-// only ASCII, no line break). The detail names the component.
+// Appends the value of the component, without its identifier. The detail of an error names the component. Errors:
+//   bad_header, Side::client     what is there cannot be signed: @query-param occurs more than once, ;key is of no
+//                                dictionary, bytes that a signature base cannot hold (RFC 9421 2.5: only ASCII, no line
+//                                break)
+//   internal, Side::gateway      what is not there, or belongs to the other kind of message: who chose what is covered
+//                                was wrong. A verifier knows better: there the peer chose.
 [[nodiscard]] Result<void> append_component_value(std::string& out, const Component& component, const Message& message);
 
 // False if a component with Presence::if_present is not to be signed for this message.

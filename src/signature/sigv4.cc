@@ -32,6 +32,13 @@ bool fits_scope(std::string_view text) noexcept {
   });
 }
 
+// Those of STS have up to 128 characters, those of other stores more kinds of them; what ends a part of Authorization
+// is in none.
+bool is_access_key_id(std::string_view text) noexcept {
+  return !text.empty() && text.size() <= 128 &&
+         std::ranges::all_of(text, [](char c) { return c > ' ' && c < '\x7f' && c != ',' && c != '/' && c != '='; });
+}
+
 bool is_payload_hash(std::string_view text) noexcept {
   if (text == kUnsignedPayload) return true;
   return text.size() == 64 && std::ranges::all_of(text, [](char c) { return is_digit(c) || (c >= 'a' && c <= 'f'); });
@@ -281,7 +288,7 @@ Result<SigV4Signature> sign_v4(const SigV4Request& request, std::string_view acc
   }
   if (!key.fits(now)) return internal("SigV4: the key is of another day");
   if (!is_payload_hash(request.payload_hash)) return internal("SigV4: the payload hash is malformed");
-  if (!fits_scope(access_key_id)) return internal("SigV4: the access key id is malformed");
+  if (!is_access_key_id(access_key_id)) return internal("SigV4: the access key id is malformed");
   // It becomes a field of the request, and it comes from a server's answer.
   const bool plain = std::ranges::all_of(session_token, [](char c) { return c > ' ' && c < '\x7f'; });
   if (!plain) return internal("SigV4: the session token is malformed");

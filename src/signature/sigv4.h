@@ -109,7 +109,8 @@ struct SigV4Signature {
 };
 
 // `now` should be right to five minutes: IAM refuses other dates, S3 those beyond fifteen. `key` must fit it.
-// Errors: internal, Side::gateway: the key is of another day, a payload hash or access key id is malformed.
+// Errors: internal, Side::gateway: the key is of another day, the payload hash is malformed, the access key id is not 1
+// to 128 visible characters without ',', '/' and '=', or the session token has a character that is not visible ASCII.
 // bad_target, Side::client: a path that does not begin with '/'.
 [[nodiscard]] Result<SigV4Signature> sign_v4(const SigV4Request& request, std::string_view access_key_id,
                                              std::string_view session_token, const SigV4Key& key, WallTime now);

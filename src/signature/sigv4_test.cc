@@ -642,7 +642,12 @@ TEST(SigV4, RefusesWhatNoSignatureCanBeMadeOf) {
   request.host = "h";
   ASSERT_TRUE(sign_v4(request, kKeyId, "", key, kNow));
   EXPECT_FALSE(sign_v4(request, "", "", key, kNow));
-  EXPECT_FALSE(sign_v4(request, "AKID/x", "", key, kNow));
+  EXPECT_TRUE(sign_v4(request, "a+key@store", "", key, kNow));
+  EXPECT_TRUE(sign_v4(request, std::string(128, 'A'), "", key, kNow));
+  for (const std::string& id : {std::string(129, 'A'), std::string("AKID/x"), std::string("A,B"), std::string("A=B"),
+                                std::string("A B"), std::string("A\x7f")}) {
+    EXPECT_FALSE(sign_v4(request, id, "", key, kNow)) << id;
+  }
   EXPECT_FALSE(sign_v4(request, "AKID\r\nX: y", "", key, kNow));
   EXPECT_TRUE(sign_v4(request, kKeyId, "IQoJb3JpZ2luX2VjEPT//////////wEaCXVz+/=", key, kNow));
   EXPECT_FALSE(sign_v4(request, kKeyId, "token\r\nX: y", key, kNow));

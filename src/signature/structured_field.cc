@@ -53,9 +53,9 @@ class Parser {
     return at_end() || expected("the end");
   }
 
-  [[nodiscard]] std::unexpected<Error> error() const {
-    return fail(Code::bad_header, Side::client,
-                "structured field: " + std::string(expectation_) + " expected at byte " + std::to_string(position_));
+  [[nodiscard]] std::unexpected<std::string> error() const {
+    return std::unexpected("structured field: " + std::string(expectation_) + " expected at byte " +
+                           std::to_string(position_));
   }
 
  private:
@@ -247,16 +247,16 @@ bool append_key(std::string& out, std::string_view key) {
 
 }  // namespace
 
-Result<Dictionary> parse_dictionary(std::string_view text) {
-  if (text.size() > kMaxBytes) return fail(Code::bad_header, Side::client, "structured field: too long");
+Parsed<Dictionary> parse_dictionary(std::string_view text) {
+  if (text.size() > kMaxBytes) return std::unexpected("structured field: too long");
   Parser parser(text);
   Dictionary out;
   if (!parser.dictionary(out)) return parser.error();
   return out;
 }
 
-Result<Item> parse_item(std::string_view text) {
-  if (text.size() > kMaxBytes) return fail(Code::bad_header, Side::client, "structured field: too long");
+Parsed<Item> parse_item(std::string_view text) {
+  if (text.size() > kMaxBytes) return std::unexpected("structured field: too long");
   Parser parser(text);
   Item out;
   if (!parser.whole_item(out)) return parser.error();

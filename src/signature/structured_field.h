@@ -10,13 +10,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <expected>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
-
-#include "base/error.h"
 
 namespace postern::signature::sf {
 
@@ -81,12 +80,16 @@ struct Member {
 // In the order of the text; keys are unique.
 using Dictionary = std::vector<Member>;
 
-// RFC 8941 4.2.2. Several lines of one field are joined with ", " first (http: field_value() in message.h). The empty
-// text is an empty dictionary. Errors: bad_header, the client's, with what was expected and at which byte; never a part
-// of the text.
-[[nodiscard]] Result<Dictionary> parse_dictionary(std::string_view text);
+// What was read, or why it cannot be: what was expected at which byte, never a part of the text. Whose fault that is
+// depends on who sent it, so the caller makes an Error of it.
+template <typename T>
+using Parsed = std::expected<T, std::string>;
+
+// RFC 8941 4.2.2. Several lines of one field are joined with ", " first: append_field() in signature/message.h. The
+// empty text is an empty dictionary.
+[[nodiscard]] Parsed<Dictionary> parse_dictionary(std::string_view text);
 // One item with its parameters, as a covered component is written: "@query-param";name="id".
-[[nodiscard]] Result<Item> parse_item(std::string_view text);
+[[nodiscard]] Parsed<Item> parse_item(std::string_view text);
 
 // The first member or parameter of that key; nullptr if there is none. Valid until the container changes.
 [[nodiscard]] const Member* find(const Dictionary& dictionary [[clang::lifetimebound]], std::string_view key) noexcept;

@@ -8,11 +8,11 @@ namespace postern::signature::sf {
 namespace {
 
 std::string canonical(std::string_view text) {
-  const Result<Dictionary> dictionary = parse_dictionary(text);
+  const Parsed<Dictionary> dictionary = parse_dictionary(text);
   if (!dictionary) return "refused";
   std::string out;
   EXPECT_TRUE(append(out, *dictionary));
-  const Result<Dictionary> again = parse_dictionary(out);
+  const Parsed<Dictionary> again = parse_dictionary(out);
   EXPECT_TRUE(again && *again == *dictionary) << "what is written is read: " << out;
   return out;
 }
@@ -144,9 +144,7 @@ TEST(StructuredField, IsBounded) {
 TEST(StructuredField, AnErrorSaysWhereAndRepeatsNothing) {
   const auto refused = parse_dictionary("sig1=:c2VjcmV0:, sig2=:secret");
   ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().code(), Code::bad_header);
-  EXPECT_EQ(refused.error().side(), Side::client);
-  EXPECT_EQ(refused.error().detail(), "structured field: the end of the byte sequence expected at byte 23");
+  EXPECT_EQ(refused.error(), "structured field: the end of the byte sequence expected at byte 23");
 }
 
 TEST(StructuredField, WhatHasNoTextIsNotWritten) {

@@ -22,9 +22,16 @@ class Token {
   // The same; with a cold start that waits, until the first answer or `deadline`. On `loop`, which may destroy the task
   // while it waits. Errors: token_unavailable, Side::gateway, Retry::no; too many waiters is the same.
   [[nodiscard]] virtual Task<Result<std::shared_ptr<const Credential>>> get(Loop& loop, MonoTime deadline) = 0;
-  // An origin answered 401 to `refused`. True if it was the current one and is dropped now: a fresh one is on its way
-  // and another attempt makes sense. Once per credential, and not more often than every 30 s. Any thread.
-  virtual bool drop(const Credential& refused) noexcept = 0;
+  // An origin answered 401 to `refused`. If that is the current one it is dropped, but not more often than every 30 s:
+  // an origin that always says 401 must not turn every request into a fetch. True if it is not the current one any
+  // more, through this call or before it: then another attempt makes sense. Any thread; the caller holds `refused`.
+  virtual bool drop(const Credential& refused) = 0;
+};
+
+// A credential that an attempt carries, and whose it is.
+struct TokenUse {
+  std::shared_ptr<Token> token;
+  std::shared_ptr<const Credential> credential;
 };
 
 }  // namespace postern::tokens

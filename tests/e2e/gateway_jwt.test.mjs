@@ -5,6 +5,7 @@ import { createHmac, generateKeyPairSync, sign } from 'node:crypto';
 import { readFileSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { before, test } from 'node:test';
+import { Authority } from './lib/certificates.mjs';
 import { Gateway } from './lib/gateway.mjs';
 import { freePort } from './lib/cleanup.mjs';
 import { startApache, startHaproxyJwt, startJose, startJsonwebtoken } from './lib/jwt_origins.mjs';
@@ -27,12 +28,15 @@ before(async () => {
   origins.ed = await startJose({ issuer: `${issuer}/eddsa`, audience, algorithm: 'EdDSA' });
   origins.forwarding = await startJose({ issuer, audience });
   origins.jsonwebtoken = await startJsonwebtoken({ issuer, audience });
-  const config = (own) => ({ listeners: [{ address: `127.0.0.1:${port}` }], issuer: section, ...own });
+  const authority = Authority.root('Public authority');
+  const securePort = await freePort();
+  const listeners = [{ address: `127.0.0.1:${port}` }, { address: `127.0.0.1:${securePort}`, tls: authority.issue({ ip: ['127.0.0.1'] }).files }];
+  const config = (own) => ({ listeners, issuer: section, ...own });
   const plain = { routes: [{ match: { path: '/' }, respond: { status: 204 }, public: true }] };
   // The issuer first: Apache and HAProxy want its keys when they start.
   gateway = await Gateway.start((self) => { self.port = port; return config(plain); });
   keys = (await (await fetch(`${issuer}/.well-known/jwks.json`)).json()).keys;
-  origins.apache = await startApache({ issuer, audience });
+  origins.apache = await startApache({ issuer, audience, bundle: authority.leaf, keys: `https://127.0.0.1:${securePort}/postern/.well-known/jwks.json` });
   origins.haproxy = await startHaproxyJwt({ issuer, audience, jwk: keys.find(({ alg }) => alg === 'RS256') });
   const more = { es: { algorithm: 'ES256' }, ed: { algorithm: 'EdDSA' }, forwarding: { client_authorization: 'forward' } };
   gateway.write(config({

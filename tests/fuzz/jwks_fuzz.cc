@@ -42,7 +42,7 @@ void check_public(const PublicKey& key) {
 void check_set(std::string_view text) {
   const auto set = KeySet::parse(text);
   check(ERR_peek_error() == 0, "the error queue is empty after parse()");
-  if (!set) return check_error(set.error().detail());
+  if (!set) return check_error(set.error());
   check(!set->keys().empty() && set->keys().size() <= kMaxKeys, "a set has keys, and not too many");
   const auto json = Json::parse(text, {.bytes = kMaxKeySetText, .values = 16 * 1024});
   check(json && json->find("keys")->if_array()->size() == set->keys().size() + set->skipped().all(),

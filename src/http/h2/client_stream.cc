@@ -37,8 +37,10 @@ ClientStream::~ClientStream() {
 }
 
 void ClientStream::session_gone(const Failure& why) noexcept {
+  // One that was still to be serialised has not left us, whatever happened: it is as good as refused.
+  const bool unsent = is_open() && !nghttp2_session_find_stream(session()->engine(), id());
   close();
-  Failure failure = why;
+  Failure failure = unsent ? kRefused : why;
   if (answering_ && failure.retry == Retry::if_reused) failure.retry = Retry::never;
   fail(failure);
   detach();
@@ -161,19 +163,13 @@ void ClientStream::start(const OutgoingHead& out) {
 }
 
 Task<Result<void>> ClientStream::finish(const Headers& trailers) {
-  return bodiless_ || websocket_ ? flush() : end_sending(trailers);
+  return bodiless_ || websocket_ ? flush() : end_sending(trailers, nullptr);
 }
 
 // A failure is for receive_head() to tell, which knows whether it is safe to try again.
 Task<Result<void>> ClientStream::flush() {
-  if (failure()) return Result<void>();
-  if (bodiless_) {
-    // Together with those of the other requests of this turn: what serialises is then in the processor's cache. If
-    // the origin's GOAWAY comes first, the request can be sent elsewhere.
-    session()->push_later();
-  } else {
-    session()->push();
-  }
+  // If the origin's GOAWAY comes first, the request can be sent elsewhere.
+  if (!failure()) session()->push_in_company();
   return Result<void>();
 }
 

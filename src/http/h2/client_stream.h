@@ -63,7 +63,6 @@ class ClientStream final : public HttpStream, public Upstream {
   void accept_websocket(ResponseFacts& facts);
 
   Owner& owner_;
-  FieldBlock block_;
   Method method_ = Method::other;
   bool submitted_ = false;
   bool websocket_ = false;
@@ -78,6 +77,7 @@ class ClientStream final : public HttpStream, public Upstream {
   // The final one; its fields stay in block_.
   ResponseFacts final_facts_;
   bool final_taken_ = false;
+  FieldBlock block_;
 };
 
 }  // namespace postern::http::h2

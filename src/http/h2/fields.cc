@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -94,34 +95,32 @@ Result<void> become_upgrade(std::string_view key, RequestHead& out) {
 }  // namespace
 
 void FieldBlock::begin(Kind kind) noexcept {
-  kind_ = kind;
-  oversized_ = path_too_long_ = has_authority_ = false;
-  crumbs_ = crumb_bytes_ = count_ = bytes_ = 0;
-  method_ = scheme_ = authority_ = path_ = protocol_ = status_ = {};
+  std::construct_at(&said_);
+  said_.kind = kind;
   fields_.clear();
 }
 
 FieldBlock::Added FieldBlock::add_pseudo(std::string_view name, std::string_view value, const HeadLimits& limits) {
-  if (kind_ == Kind::trailers) return Added::malformed;
+  if (said_.kind == Kind::trailers) return Added::malformed;
   if (name == ":path") {
-    path_too_long_ = value.size() > limits.max_target_length;
-    if (path_too_long_) return Added::too_large;
-    path_ = arena_.copy(value);
+    said_.path_too_long = value.size() > limits.max_target_length;
+    if (said_.path_too_long) return Added::too_large;
+    said_.path = arena_.copy(value);
     return Added::yes;
   }
-  bytes_ += name.size() + value.size() + kFieldOverhead;
-  if (bytes_ > limits.max_header_bytes) {
-    oversized_ = true;
+  said_.bytes += name.size() + value.size() + kFieldOverhead;
+  if (said_.bytes > limits.max_header_bytes) {
+    said_.oversized = true;
     return Added::too_large;
   }
-  std::string_view* const place = name == ":method"      ? &method_
-                                  : name == ":scheme"    ? &scheme_
-                                  : name == ":authority" ? &authority_
-                                  : name == ":protocol"  ? &protocol_
-                                  : name == ":status"    ? &status_
+  std::string_view* const place = name == ":method"      ? &said_.method
+                                  : name == ":scheme"    ? &said_.scheme
+                                  : name == ":authority" ? &said_.authority
+                                  : name == ":protocol"  ? &said_.protocol
+                                  : name == ":status"    ? &said_.status
                                                          : nullptr;
   if (!place) return Added::malformed;
-  if (place == &authority_) has_authority_ = true;
+  if (place == &said_.authority) said_.has_authority = true;
   *place = arena_.copy(value);
   return Added::yes;
 }
@@ -129,13 +128,13 @@ FieldBlock::Added FieldBlock::add_pseudo(std::string_view name, std::string_view
 FieldBlock::Added FieldBlock::add(std::string_view name, std::string_view value, const HeadLimits& limits) {
   if (name.empty() || !is_value(value)) return Added::malformed;
   if (name[0] == ':') return add_pseudo(name, value, limits);
-  ++count_;
-  bytes_ += name.size() + value.size() + kFieldOverhead;
+  ++said_.count;
+  said_.bytes += name.size() + value.size() + kFieldOverhead;
   bytes_of_all_ += name.size() + value.size();
   if (bytes_of_all_ / kMaxBlocks > limits.max_header_bytes) return Added::hopeless;
-  if (count_ > limits.max_header_count || bytes_ > limits.max_header_bytes) {
-    oversized_ = true;
-    const bool far = count_ / 2 > limits.max_header_count || bytes_ / 2 > limits.max_header_bytes;
+  if (said_.count > limits.max_header_count || said_.bytes > limits.max_header_bytes) {
+    said_.oversized = true;
+    const bool far = said_.count / 2 > limits.max_header_count || said_.bytes / 2 > limits.max_header_bytes;
     return far ? Added::hopeless : Added::too_large;
   }
   const HeaderName id = lookup_header_name(name);
@@ -148,16 +147,16 @@ FieldBlock::Added FieldBlock::add(std::string_view name, std::string_view value,
     return Added::yes;
   }
   if (id == HeaderName::cookie) {
-    ++crumbs_;
-    crumb_bytes_ += value.size() + 2;
+    ++said_.crumbs;
+    said_.crumb_bytes += value.size() + 2;
   }
   fields_.append(header_text(id), arena_.copy(value), id);
   return Added::yes;
 }
 
 void FieldBlock::finish() {
-  if (crumbs_ < 2) return;
-  const std::span<char> text = arena_.allocate(crumb_bytes_ - 2);
+  if (said_.crumbs < 2) return;
+  const std::span<char> text = arena_.allocate(said_.crumb_bytes - 2);
   char* at = text.data();
   for (const Field& field : fields_) {
     if (field.id != HeaderName::cookie) continue;
@@ -173,7 +172,7 @@ void FieldBlock::finish() {
   for (std::size_t i = 0; i < fields_.size(); ++i) {
     if (fields_[i].id == HeaderName::cookie) fields_[i].value = {text.data(), text.size()};
   }
-  crumbs_ = 1;
+  said_.crumbs = 1;
 }
 
 bool asks_for_websocket(const FieldBlock& block) noexcept { return is_websocket(block.method(), block.protocol()); }

@@ -34,11 +34,12 @@ class FieldBlock {
   };
 
   // `arena` outlives the block and everything made of it.
-  explicit FieldBlock(Arena& arena) noexcept : arena_(arena) {}
+  explicit FieldBlock(Arena& arena) noexcept : arena_(arena) {}  // NOLINT: leaves said_ to begin()
   FieldBlock(const FieldBlock&) = delete;
   FieldBlock& operator=(const FieldBlock&) = delete;
 
-  // Starts a block. One object may take several, one after the other (interim heads), to a common bound.
+  // Starts a block; nothing else but fields() and arena() before the first one. One object may take several, one after
+  // the other (interim heads), to a common bound.
   void begin(Kind kind) noexcept;
   // `name` as it was on the wire, pseudo-fields included. A field costs its bytes and 32 more (RFC 9113 6.5.2); a crumb
   // of a cookie is a field. :path has its own limit.
@@ -49,38 +50,45 @@ class FieldBlock {
   [[nodiscard]] Headers& fields() noexcept { return fields_; }
   [[nodiscard]] const Headers& fields() const noexcept { return fields_; }
   // Code::headers_too_large or target_too_long if something was dropped.
-  [[nodiscard]] bool oversized() const noexcept { return oversized_; }
-  [[nodiscard]] bool path_too_long() const noexcept { return path_too_long_; }
+  [[nodiscard]] bool oversized() const noexcept { return said_.oversized; }
+  [[nodiscard]] bool path_too_long() const noexcept { return said_.path_too_long; }
   [[nodiscard]] Arena& arena() const noexcept { return arena_; }
 
   // Pseudo-fields; "" if absent, which for :authority is told apart by has_authority().
-  [[nodiscard]] std::string_view method() const noexcept { return method_; }
-  [[nodiscard]] std::string_view scheme() const noexcept { return scheme_; }
-  [[nodiscard]] std::string_view authority() const noexcept { return authority_; }
-  [[nodiscard]] bool has_authority() const noexcept { return has_authority_; }
-  [[nodiscard]] std::string_view path() const noexcept { return path_; }
-  [[nodiscard]] std::string_view protocol() const noexcept { return protocol_; }
-  [[nodiscard]] std::string_view status() const noexcept { return status_; }
+  [[nodiscard]] std::string_view method() const noexcept { return said_.method; }
+  [[nodiscard]] std::string_view scheme() const noexcept { return said_.scheme; }
+  [[nodiscard]] std::string_view authority() const noexcept { return said_.authority; }
+  [[nodiscard]] bool has_authority() const noexcept { return said_.has_authority; }
+  [[nodiscard]] std::string_view path() const noexcept { return said_.path; }
+  [[nodiscard]] std::string_view protocol() const noexcept { return said_.protocol; }
+  [[nodiscard]] std::string_view status() const noexcept { return said_.status; }
 
  private:
   [[nodiscard]] Added add_pseudo(std::string_view name, std::string_view value, const HeadLimits& limits);
 
+  // Of the present block.
+  struct Said {
+    Kind kind = Kind::head;
+    bool oversized = false;
+    bool path_too_long = false;
+    bool has_authority = false;
+    std::size_t crumbs = 0;
+    std::size_t crumb_bytes = 0;
+    std::size_t count = 0;
+    std::size_t bytes = 0;
+    std::string_view method;
+    std::string_view scheme;
+    std::string_view authority;
+    std::string_view path;
+    std::string_view protocol;
+    std::string_view status;
+  };
+  // In a union, and there from begin() on: few messages have trailers, and the others do not touch the memory for them.
+  union {
+    Said said_;
+  };
   Arena& arena_;
-  Kind kind_ = Kind::head;
-  bool oversized_ = false;
-  bool path_too_long_ = false;
-  bool has_authority_ = false;
-  std::size_t crumbs_ = 0;
-  std::size_t crumb_bytes_ = 0;
-  std::size_t count_ = 0;
-  std::size_t bytes_ = 0;
   std::size_t bytes_of_all_ = 0;  // of the blocks before, too: their text stays in the arena
-  std::string_view method_;
-  std::string_view scheme_;
-  std::string_view authority_;
-  std::string_view path_;
-  std::string_view protocol_;
-  std::string_view status_;
   Headers fields_;
 };
 

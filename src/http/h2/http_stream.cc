@@ -13,6 +13,9 @@ namespace {
 // and all that it holds alive for ever.
 constexpr std::uint64_t kProgress = 1024;
 
+// Of one message. More is not worth copying, and a stream of many small messages must not pile them up.
+constexpr std::size_t kMostHandedOver = 1024;
+
 }  // namespace
 
 // What a writer has parked is borrowed: when its frame goes, nobody may look at it any more. If it goes too early, what
@@ -40,6 +43,7 @@ HttpStream::HttpStream(Session& session, const Rules& rules)
       incoming_(session.buffers()),
       lent_(session.buffers()),
       in_gate_(session.loop()),
+      may_copy_(kMostHandedOver),
       out_gate_(session.loop()),
       trailers_(arena_) {}
 
@@ -178,12 +182,14 @@ void HttpStream::on_chunk_sent(std::size_t size, bool end_stream) {
   if (end_stream) {
     on_end_sent();
   } else if (parked_.empty()) {
+    if (!wants_end_) take_back();
     out_gate_.notify();
   }
 }
 
 void HttpStream::on_end_sent() noexcept {
   sent_all_ = true;
+  take_back();
   out_gate_.notify();
 }
 
@@ -208,20 +214,84 @@ Task<Result<void>> HttpStream::send(std::string_view bytes, End end) {
     if (unsent_ == 0) wants_end_ = true;
   }
   if (end == End::last) wants_end_ = true;
+  if (handed_over_ && !failure_) {
+    if (!bytes.empty()) return send_behind(bytes);
+    return Result<void>();  // goes with what is there
+  }
+  if (bytes.empty() && !wants_end_ && !failure_ && !cut_off_ && !raw_) {
+    session_->push_later();  // a head that has no successor yet
+    return Result<void>();
+  }
+  if (may_hand_over(bytes.size())) {
+    parked_ = arena_.copy(bytes);
+    may_copy_ -= bytes.size();
+    hand_over();
+    return Result<void>();
+  }
   parked_ = bytes;
   return flush_parked();
 }
 
-Task<Result<void>> HttpStream::end_sending(const Headers& trailers) {
+Task<Result<void>> HttpStream::end_sending(const Headers& trailers, Headers* place) {
   if (has_length_ && unsent_ != 0) {
     return std::unexpected(Error(rules_.closed, rules_.side, "body does not have the announced length"));
   }
-  if (!wants_end_) parked_trailers_ = &trailers;
-  wants_end_ = true;
-  return flush_parked();
+  const bool has_trailers = !std::exchange(wants_end_, true) && !trailers.empty();
+  if (has_trailers) parked_trailers_ = &trailers;
+  if ((has_trailers && !(place && may_copy(trailers))) || !(handed_over_ ? !failure_ : may_hand_over(0))) {
+    return flush_parked();
+  }
+  if (has_trailers) {
+    place->clear();
+    for (const Field& field : trailers) {
+      const std::string_view known = header_text(field.id);
+      place->append(known.empty() ? arena_.copy(field.name) : known, arena_.copy(field.value), field.id);
+    }
+    parked_trailers_ = place;
+  }
+  if (!handed_over_) hand_over();
+  return Result<void>();
+}
+
+bool HttpStream::may_copy(const Headers& fields) const noexcept {
+  std::size_t size = 0;
+  for (const Field& field : fields) size += field.name.size() + field.value.size();
+  return size <= may_copy_;
+}
+
+// To an origin: the exchange has a deadline for the answer, so whatever keeps the end of a request from going out does
+// not keep it for ever. To a client: nobody would be left to wait, so it must be as good as sent.
+bool HttpStream::may_hand_over(std::size_t bytes) const noexcept {
+  if (bytes > may_copy_ || failure_ || cut_off_ || sent_all_ || raw_) return false;
+  if (shares_connection()) return wants_end_;
+  return received_all_ && session_->takes(id_, bytes);
+}
+
+void HttpStream::hand_over() {
+  handed_over_ = true;
+  if (!shares_connection()) session_->on_handed_over(*this, parked_.size());
+  resume_data();
+  session_->push_in_company();
+}
+
+// It has gone out, or somebody waits for it now.
+void HttpStream::take_back() noexcept {
+  if (!std::exchange(handed_over_, false)) return;
+  if (open_ && !shares_connection()) unlink();
+}
+
+// Not one frame of both: what was handed over goes out as it is, and the end belongs to `bytes`.
+Task<Result<void>> HttpStream::send_behind(std::string_view bytes) {
+  const bool wants_end = std::exchange(wants_end_, false);
+  Result<void> before = co_await flush_parked();
+  wants_end_ = wants_end;
+  if (!before) co_return before;
+  parked_ = bytes;
+  co_return co_await flush_parked();
 }
 
 Task<Result<void>> HttpStream::flush_parked() {
+  take_back();
   if (sent_all_) {
     parked_ = {};
     return Result<void>();
@@ -263,6 +333,11 @@ Task<Result<void>> HttpStream::wait_until_taken() {
     written_at_mark = session_->data_written();
     deadline = loop_.now() + rules_.write_idle;
   }
+}
+
+void HttpStream::close() noexcept {
+  if (handed_over_ && open_ && !shares_connection()) unlink();
+  open_ = false;
 }
 
 void HttpStream::fail(const Failure& why) noexcept {

@@ -3,7 +3,9 @@
 // In: DATA is copied once, into a buffer of the stream, and pulled from there as a BodySource; only what was taken
 // opens the windows again, so a slow reader slows its sender down and nobody else. Out: a writer parks a view of its
 // bytes and waits until they have gone into the session's output buffer, as far as windows and transport let them; they
-// are not copied in between.
+// are not copied in between. Except for the little that most messages consist of: it is handed over, which means copied
+// into the stream, and goes out at the end of the turn together with that of the neighbours, while its writer goes on
+// or is long gone (docs/decisions/003-http2.md).
 //
 // What the session tells (on_...) comes from inside of the library's callbacks and is only noted; no coroutine runs.
 #pragma once
@@ -77,7 +79,7 @@ class HttpStream : public BodySource, public ListNode {
   void on_chunk_sent(std::size_t size, bool end_stream);
 
   [[nodiscard]] std::int32_t id() const noexcept { return id_; }
-  // Both directions have said all, in order.
+  // Both directions have said all, in order, and on the wire.
   [[nodiscard]] bool exchanged() const noexcept { return received_all_ && sent_all_; }
   [[nodiscard]] bool has_failed() const noexcept { return failure_.has_value(); }
 
@@ -98,7 +100,7 @@ class HttpStream : public BodySource, public ListNode {
   void detach() noexcept { session_ = nullptr; }
   [[nodiscard]] Session* session() const noexcept { return session_; }
   // The stream is over on the wire: windows of its own do not matter any more.
-  void close() noexcept { open_ = false; }
+  void close() noexcept;
   void begin(std::int32_t id) noexcept {
     id_ = id;
     open_ = true;
@@ -112,10 +114,15 @@ class HttpStream : public BodySource, public ListNode {
   void begin_sending(Framing framing, std::uint64_t length, bool ends) noexcept;
   // `bytes` are borrowed until the task is done.
   [[nodiscard]] Task<Result<void>> send(std::string_view bytes, End end);
-  // `trailers` are borrowed until the task is done.
-  [[nodiscard]] Task<Result<void>> end_sending(const Headers& trailers);
-  [[nodiscard]] bool sent_all() const noexcept { return sent_all_; }
-  [[nodiscard]] std::uint64_t sent() const noexcept { return sent_; }
+  // `trailers` are borrowed until the task is done, unless they are handed over: then they are copied into `place`,
+  // which lives as long as the stream. Without a place they are not.
+  [[nodiscard]] Task<Result<void>> end_sending(const Headers& trailers, Headers* place);
+  // Nobody has to care for the rest any more: it is on the wire, or will be.
+  [[nodiscard]] bool sent_all() const noexcept { return sent_all_ || (handed_over_ && wants_end_); }
+  // Payload bytes, with those that were handed over.
+  [[nodiscard]] std::uint64_t sent() const noexcept { return sent_ + (handed_over_ ? parked_.size() : 0); }
+  // Something has been handed over and is not on the wire yet.
+  [[nodiscard]] bool handed_over() const noexcept { return handed_over_; }
   [[nodiscard]] bool received_all() const noexcept { return received_all_; }
 
   // The stream as a byte stream, for what begins after a 101. Made when it is first asked for.
@@ -136,6 +143,12 @@ class HttpStream : public BodySource, public ListNode {
   class Parked;
   [[nodiscard]] std::string_view outgoing() const noexcept;
   [[nodiscard]] bool all_taken() const noexcept { return parked_.empty() && (!wants_end_ || sent_all_); }
+  // Whether a write of `bytes` may be left to the end of the turn.
+  [[nodiscard]] bool may_hand_over(std::size_t bytes) const noexcept;
+  [[nodiscard]] bool may_copy(const Headers& fields) const noexcept;
+  void hand_over();
+  void take_back() noexcept;
+  [[nodiscard]] Task<Result<void>> send_behind(std::string_view bytes);
   [[nodiscard]] Task<Result<void>> flush_parked();
   [[nodiscard]] Task<Result<void>> wait_until_taken();
   [[nodiscard]] Task<Wake> wait_for_body();
@@ -145,6 +158,8 @@ class HttpStream : public BodySource, public ListNode {
   [[nodiscard]] bool shares_connection() const noexcept { return rules_.side == Side::origin; }
   [[nodiscard]] bool keeps_rate() noexcept;
 
+  // What every message touches lies together: behind the text of a short head in the arena, and before the trailers.
+  Arena arena_;
   Session* session_;
   Loop& loop_;
   BufferPool& buffers_;
@@ -168,19 +183,20 @@ class HttpStream : public BodySource, public ListNode {
   bool deferred_ = false;   // the library waits for resume_data()
   bool wants_end_ = false;  // END_STREAM follows what is parked
   bool sent_all_ = false;
-  bool cut_off_ = false;  // a write was given up in the middle: the end must not follow
+  bool cut_off_ = false;      // a write was given up in the middle: the end must not follow
+  bool handed_over_ = false;  // what is parked, its end included, belongs to the stream: nobody waits for it
   bool has_length_ = false;
   std::uint64_t unsent_ = 0;  // of the announced length
   std::uint64_t sent_ = 0;
+  std::size_t may_copy_;  // of what is still to come; what was copied stays as long as the stream does
   std::string_view parked_;
   const Headers* parked_trailers_ = nullptr;
   Gate out_gate_;
 
   std::optional<Failure> failure_;
-  Arena arena_;
   FieldBlock* block_ = nullptr;
-  FieldBlock trailers_;
   std::unique_ptr<RawStream> raw_;
+  FieldBlock trailers_;
 };
 
 }  // namespace postern::http::h2

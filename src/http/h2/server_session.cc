@@ -167,6 +167,7 @@ MonoTime ServerSession::Impl::deadline() const noexcept {
   if (!client_speaks_) when = began_ + limits_.header_timeout;
   if (block_since() != MonoTime::max()) when = std::min(when, block_since() + limits_.header_timeout);
   if (streams_.empty() && !refusing_) when = std::min(when, idle_since_ + limits_.idle_timeout);
+  when = std::min(when, left_behind_until());
   if (draining_ && !refusing_) when = std::min(when, drain_until_);
   return when;
 }
@@ -174,6 +175,7 @@ MonoTime ServerSession::Impl::deadline() const noexcept {
 void ServerSession::Impl::on_deadline() {
   if (terminated()) return;
   const MonoTime now = loop().now();
+  if (now >= left_behind_until()) reset_left_behind();
   if (!client_speaks_ && now >= began_ + limits_.header_timeout) {
     terminate(NGHTTP2_NO_ERROR);
   } else if (block_since() != MonoTime::max() && now >= block_since() + limits_.header_timeout) {

@@ -37,8 +37,8 @@ ServerStream::ServerStream(Session& session, Owner& owner, std::int32_t id, cons
     : HttpStream(session, rules_of(limits)),
       owner_(owner),
       facts_(facts),
-      head_(arena()),
-      tasks_(session.exceptions()) {
+      tasks_(session.exceptions()),
+      head_(arena()) {
   begin(id);
 }
 
@@ -60,6 +60,8 @@ void ServerStream::abandon() noexcept { tasks_.cancel_all(); }
 void ServerStream::conclude() noexcept {
   handling_ = false;
   discard_input();
+  // What was written before it broke off goes out before that shows.
+  if (is_open() && handed_over() && !sent_all()) session()->push();
   if (!is_open()) return owner_.on_finished(*this);
   if (!sent_all()) {
     // A response that is cut off must not look whole.
@@ -171,7 +173,8 @@ Task<Result<void>> ServerStream::write(std::string_view bytes, End end) {
 }
 
 Task<Result<void>> ServerStream::finish(const Headers& trailers) {
-  return tunnel_ ? send({}, End::more) : end_sending(trailers);
+  // The fields of the request have been copied to where they are used.
+  return tunnel_ ? send({}, End::more) : end_sending(trailers, &head_.fields());
 }
 
 Stream& ServerStream::raw_stream() noexcept { return raw(); }

@@ -70,7 +70,6 @@ class ServerStream final : public HttpStream, public Downstream {
 
   Owner& owner_;
   const ConnectionFacts& facts_;
-  FieldBlock head_;
   bool has_head_ = false;
   bool ends_with_head_ = false;
   bool head_request_ = false;
@@ -78,7 +77,8 @@ class ServerStream final : public HttpStream, public Downstream {
   bool tunnel_ = false;    // 101 was sent, as 200
   bool bodiless_ = false;  // of the response: nothing after the head, whatever is written
   bool handling_ = false;
-  TaskSet tasks_;  // the handler's; last, as it uses everything above
+  TaskSet tasks_;  // the handler's, which uses the rest: the destructor ends it first
+  FieldBlock head_;
 };
 
 }  // namespace postern::http::h2

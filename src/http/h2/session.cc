@@ -391,6 +391,36 @@ void Session::serialise() {
     out_.append({reinterpret_cast<const char*>(bytes), static_cast<std::size_t>(size)});  // NOLINT
   }
   serialising_ = false;
+  company_ = handed_over_bytes_ = 0;
+  const bool left_before = std::exchange(left_behind_, !handed_over_.empty());
+  if (left_behind_ && !left_before) left_behind_since_ = loop().now();
+}
+
+bool Session::takes(std::int32_t stream, std::size_t bytes) const noexcept {
+  if (broken_ || terminated_ || output_blocked_ || left_behind_) return false;
+  const auto windows_for = static_cast<std::int64_t>(std::max<std::size_t>(bytes, 1));  // the end alone wants one, too
+  const auto before = static_cast<std::int64_t>(handed_over_bytes_);
+  return room() >= kLeastRoom + kFrameHeader + bytes + handed_over_bytes_ &&
+         nghttp2_session_get_remote_window_size(engine_.get()) >= windows_for + before &&
+         nghttp2_session_get_stream_remote_window_size(engine_.get(), stream) >= windows_for;
+}
+
+void Session::on_handed_over(HttpStream& stream, std::size_t bytes) noexcept {
+  handed_over_.push_back(stream);
+  handed_over_bytes_ += bytes;
+}
+
+// While the transport takes nothing, the connection has a deadline for that.
+MonoTime Session::left_behind_until() const noexcept {
+  return left_behind_ && !output_blocked_ ? left_behind_since_ + rules_.write_idle : MonoTime::max();
+}
+
+void Session::reset_left_behind() noexcept {
+  while (HttpStream* const stream = handed_over_.front()) {
+    stream->unlink();
+    reset(stream->id(), NGHTTP2_INTERNAL_ERROR);
+  }
+  left_behind_ = false;
 }
 
 void Session::write_output() {
@@ -434,6 +464,7 @@ void Session::on_writable(Wake wake) {
   if (wake != Wake::ready) return;
   output_watch_.unwatch();
   output_blocked_ = false;
+  left_behind_since_ = loop().now();
   run_deferred();
 }
 
@@ -442,6 +473,7 @@ void Session::run_deferred() {
     serialise();
     write_output();
   }
+  if (left_behind_) move_deadline();
   at_turn_end();
   // The last thing: the reader may end everything.
   if (reading_ && over()) wake();

@@ -60,6 +60,15 @@ class Session : Loop::Deferred {
   void push();
   // Does so at the end of the turn.
   void push_later() noexcept { loop().defer(*this); }
+  // The same for one more message that has been submitted whole. What serialises finds its code in the processor's
+  // cache if it does so for several of them in a row, but the messages as well only if they are not too many.
+  void push_in_company() {
+    if (++company_ < kCompany) {
+      push_later();
+    } else {
+      push();
+    }
+  }
   // Ends one stream; the neighbours go on.
   void reset(std::int32_t stream, std::uint32_t error_code) noexcept;
   // The stream that stands behind `id` is about to go, and may still be open.
@@ -80,6 +89,12 @@ class Session : Loop::Deferred {
   void on_data_written(std::size_t bytes) noexcept { data_written_ += bytes; }
   // Credit of the stream alone, where that of the connection was given back when the bytes came.
   void consumed_by_stream(std::int32_t stream, std::size_t bytes) noexcept;
+  // What a stream to a client leaves to the end of the turn goes out then: windows, buffer and transport have room for
+  // `bytes` besides what was left before. A client that changes its mind in the same turn, and nothing else, can keep
+  // it back; then takes() is false until it has gone, and for the rest of it there is a deadline.
+  [[nodiscard]] bool takes(std::int32_t stream, std::size_t bytes) const noexcept;
+  // `stream` takes itself off that list (ListNode) when it has nothing left to go out, or is over.
+  void on_handed_over(HttpStream& stream, std::size_t bytes) noexcept;
   // For heads that are followed by a body: it is asked of the stream when there is room for it.
   [[nodiscard]] static nghttp2_data_provider body_source() noexcept;
 
@@ -108,6 +123,10 @@ class Session : Loop::Deferred {
   // Ends our side and waits a little for the peer's, so that it gets all we said. Nothing can be exchanged after.
   [[nodiscard]] Task<void> close_in_order();
   void wake() noexcept { static_cast<void>(transport_->wake_reader(Wake::interrupted)); }
+  // When what was handed over has not gone out for too long; MonoTime::max(): nothing waits.
+  [[nodiscard]] MonoTime left_behind_until() const noexcept;
+  // Those streams are cut off.
+  void reset_left_behind() noexcept;
   // deadline() is another one now; not needed inside of what the reader calls.
   void move_deadline() noexcept;
 
@@ -148,6 +167,7 @@ class Session : Loop::Deferred {
   virtual void on_deadline() = 0;
 
  private:
+  static constexpr std::size_t kCompany = 16;
   struct DeleteEngine {
     void operator()(nghttp2_session* engine) const noexcept { nghttp2_session_del(engine); }
   };
@@ -198,6 +218,11 @@ class Session : Loop::Deferred {
   std::uint64_t written_ = 0;
   std::uint64_t written_at_mark_ = 0;
   std::uint64_t data_written_ = 0;
+  std::size_t company_ = 0;                // of push_in_company(), since it was last serialised
+  IntrusiveList<HttpStream> handed_over_;  // not serialised yet, in that order
+  std::size_t handed_over_bytes_ = 0;      // since it was last serialised
+  bool left_behind_ = false;               // some of them stayed when the others went
+  MonoTime left_behind_since_{};
   OutputWatch output_watch_;
 };
 

@@ -13,7 +13,7 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 
 // The key of AWS's own examples.
-constexpr std::string_view kKey = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+constexpr std::string_view kKey = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 constexpr std::string_view kToken = "FwoGZXIvYXdzEXAMPLETOKEN==";
 const std::string kCredentials =
     "credentials: {access_key_id: AKIAIOSFODNN7EXAMPLE, secret_access_key: \"${file:/s/aws}\"}";

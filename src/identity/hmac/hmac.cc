@@ -89,6 +89,12 @@ std::unique_ptr<const IdentityMethod> make_hmac(const config::IdentityUse& use, 
   Hmac::Settings settings;
   settings.form = text_of(options, "form") == "stripe" ? WebhookForm::stripe : WebhookForm::standard;
   settings.header = config.headers.front();
+  for (const std::string_view own : {kId, kTimestamp}) {
+    if (!http::is_alias_of(settings.header, own)) continue;
+    diagnostics.error(Problem::duplicate, *options.find("header"),
+                      "`" + std::string(own) + "` is another field of the same signature",
+                      "give the signature a field of its own, such as Webhook-Signature");
+  }
   settings.whole_body = body_limit_of(options, diagnostics).value_or(0);
   const auto add = [&](const config::Node& at) {
     const auto secret = config.secrets.find(&at);

@@ -129,6 +129,11 @@ std::unique_ptr<const IdentityMethod> make_http_signature(const config::Identity
   const std::size_t errors = diagnostics.errors();
   const config::Secret* const key = config.secret("key");
   const config::Secret* const secret = config.secret("secret");
+  for (const std::string_view option : {"key", "secret"}) {
+    const config::Node* const literal = config.secret(option) ? nullptr : options.find(option);
+    if (!literal) continue;
+    diagnostics.error(Problem::secret_literal, *literal, "a key is given by a reference", "use ${file:/path}");
+  }
 
   HttpSignature::Settings settings;
   settings.keyid = text_of(options, "keyid");

@@ -95,6 +95,16 @@ TEST_F(HttpSignatureTest, covers_the_absence_of_body_and_query) {
   EXPECT_TRUE(verifies(signature::test::kEd25519Pem, jose::Algorithm::EdDSA));
 }
 
+// RFC 8441 4: over HTTP/2 a WebSocket's handshake is a CONNECT.
+TEST_F(HttpSignatureTest, covers_the_method_as_it_is_sent) {
+  const auto method = make_with(kOptions);
+  ASSERT_TRUE(method) << problems;
+  request("GET", "api.example", "/chat", "");
+  sent_as("CONNECT");
+  ASSERT_TRUE(apply(*method));
+  EXPECT_TRUE(explanations[0].text.starts_with("\"@method\": CONNECT\n")) << explanations[0].text;
+}
+
 TEST_F(HttpSignatureTest, every_attempt_has_a_nonce_of_its_own) {
   const auto method = make_with(kOptions);
   ASSERT_TRUE(method) << problems;

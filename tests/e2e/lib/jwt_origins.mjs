@@ -55,7 +55,8 @@ export async function startJsonwebtoken({ issuer, audience }) {
   }));
 }
 
-export async function startApache({ issuer, audience }) {
+// It reads keys over https only: `keys` is where, `bundle` the file with the authority.
+export async function startApache({ issuer, audience, keys, bundle }) {
   const directory = temporaryDirectory();
   const port = await freePort();
   writeFileSync(path.join(directory, 'index.html'), 'apache\n');
@@ -77,7 +78,8 @@ ThreadsPerChild 16
 MaxRequestWorkers 16
 ServerLimit 1
 OIDCCacheDir ${directory}
-OIDCOAuthVerifyJwksUri ${jwksOf(issuer)}
+OIDCOAuthVerifyJwksUri ${keys}
+OIDCCABundlePath ${bundle}
 OIDCOAuthRemoteUserClaim sub
 OIDCOAuthAcceptTokenAs header
 DocumentRoot ${directory}

@@ -1,0 +1,21 @@
+// Identity `azure_ad`: an access token of Microsoft Entra ID for the API that the origin is: by client secret, by a
+// certificate, or as the managed identity of the machine.
+//
+// How the token is obtained: tokens/azure.h. What becomes of it: identity/bearer_token.h.
+#pragma once
+
+#include <memory>
+
+#include "config/config.h"
+#include "config/diagnostics.h"
+#include "identity/catalog.h"
+#include "identity/identity.h"
+
+namespace postern::identity {
+
+// From the configuration: see identity/catalog.h.
+[[nodiscard]] std::unique_ptr<const IdentityMethod> make_azure_ad(const config::IdentityUse& use,
+                                                                  config::Diagnostics& diagnostics,
+                                                                  const Services& services);
+
+}  // namespace postern::identity
