@@ -29,7 +29,12 @@ test('./dev run --once: every check passes and nothing is left behind', async ()
   for (const [what, came] of [['through the gateway, with an API key', 200], ['around the gateway', 'handshake refused'], ['around it, with a certificate of somebody', 400], ['around it, with that for another origin', 403]]) {
     assert.match(result.stdout, new RegExp(`ok +mtls +${what} +${came}`));
   }
-  assert.match(result.stdout, /22 passed, 0 failed/);
+  for (const backend of ['signature', 'oauth2']) {
+    for (const [what, status] of [['through the gateway, with an API key', 200], ['around the gateway', 401], ['around it, with a forged proof', 401]]) {
+      assert.match(result.stdout, new RegExp(`ok +${backend} +${what} +${status}`));
+    }
+  }
+  assert.match(result.stdout, /34 passed, 0 failed/);
   assert.deepEqual(result.left, []);
 });
 
