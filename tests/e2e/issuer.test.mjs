@@ -97,7 +97,7 @@ test('a key that may be stolen signs no more within seconds; its last tokens are
     return kids[0] === kids[1] && kids[0] !== kid;
   });
   for (const gateway of gateways) await jwtVerify(old, createLocalJWKSet(await jwksOf(gateway)), { issuer, audience });
-  assert.equal((await gateways[1].postern('issuer remove', kid)).code, 0);
+  assert.equal((await gateways[1].postern('issuer remove', '--', kid)).code, 0);
   await bothHave('the old key to be gone', (kids) => !kids.includes(kid));
   for (const gateway of gateways) await assert.rejects(jwtVerify(old, createLocalJWKSet(await jwksOf(gateway)), { issuer, audience }), { code: 'ERR_JWKS_NO_MATCHING_KEY' });
   await throughAll();
