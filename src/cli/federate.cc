@@ -89,7 +89,8 @@ Result<std::string> read(std::string_view url) {
         tls::ClientContext::make({.anchors = std::move(*anchors),
                                   .names = {place->host},
                                   .pins = {},
-                                  .server_name = literal ? "" : place->host});
+                                  .server_name = literal ? "" : place->host,
+                                  .certificate = nullptr});
     if (!context) return std::unexpected(std::move(context.error()));
     request.tls = std::move(*context);
   }

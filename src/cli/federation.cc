@@ -253,9 +253,9 @@ std::vector<Finding> check_published(Cloud cloud, const issuer::IssuerOptions& o
   const auto keys = jose::Json::parse(key_set);
   const jose::Json* const list = keys ? keys->find("keys") : nullptr;
   const auto* const items = list ? list->if_array() : nullptr;
-  const Result<jose::KeySet> usable = jose::KeySet::parse(key_set);
+  const auto usable = jose::KeySet::parse(key_set);
   out.push_back(judged(items && usable && !usable->keys().empty(), "the key set has keys that can be used",
-                       usable ? "publish what `postern issuer export` writes" : std::string(usable.error().detail())));
+                       usable ? "publish what `postern issuer export` writes" : usable.error()));
   if (!items) return out;
   out.push_back(judged(items->size() <= rules.most_keys, fmt::format("it has no more than {} keys", rules.most_keys),
                        "let `postern issuer status` say which of them are still needed"));

@@ -78,13 +78,13 @@ struct CredentialStatus {
   std::string origin;
   std::string method;                      // "shared_secret"
   std::optional<WallTime> switch_at = {};  // when the next value takes over
-  std::optional<WallTime> expires;
+  std::optional<WallTime> expires = {};
   // Of one that is fetched.
   bool fetched = false;
   bool usable = true;
-  std::optional<Duration> age;
+  std::optional<Duration> age = {};
   std::uint64_t failures = 0;  // of refreshes, since start
-  std::string problem;         // admin only: of the last refresh; "" if it was good
+  std::string problem = {};    // admin only: of the last refresh; "" if it was good
 };
 
 // A certificate in use: of a listener, shown to an origin, or of an authority.
