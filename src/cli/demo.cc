@@ -343,7 +343,7 @@ class Demo final : public TaskSet::ErrorHandler, DemoReport {
   void report(const DemoResult& result) override {
     if (!json_) {
       std::string line =
-          fmt::format("  {:<7} {:<8} {:<45} ", result.passed ? "ok" : "FAILED", result.backend, result.what);
+          fmt::format("  {:<7} {:<9} {:<45} ", result.passed ? "ok" : "FAILED", result.backend, result.what);
       const bool refused = result.passed && !result.status;
       line += result.status ? std::to_string(*result.status) : refused ? "handshake refused" : result.problem;
       if (!result.passed) {

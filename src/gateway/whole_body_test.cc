@@ -369,7 +369,7 @@ TEST_F(WholeBody, aws_fields_of_a_client_do_not_come_to_an_origin_that_would_obe
   EXPECT_EQ(got.all.find("x_amz_tagging"), std::string::npos) << got.all;
   EXPECT_EQ(got.all.find("Basic"), std::string::npos) << got.all;
   EXPECT_EQ(got.field("X-Amz-Meta-Owner"), "me");
-  const std::string authorization = got.field("Authorization");
+  const std::string authorization = got.field("authorization");
   EXPECT_NE(authorization.find("SignedHeaders=content-type;host;x-amz-content-sha256;x-amz-date;x-amz-meta-owner,"),
             std::string::npos)
       << authorization;
