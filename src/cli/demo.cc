@@ -183,7 +183,9 @@ class Demo final : public TaskSet::ErrorHandler, DemoReport {
     const bool all_used = secrets == options_.backend_secrets.size() &&
                           static_cast<std::size_t>(identities) == options_.backend_identities.size();
     if (!options_.issuer.empty()) {
-      const auto url = config::split_url(options_.issuer);
+      const std::size_t scheme = options_.issuer.find("://");
+      const std::size_t path = options_.issuer.find('/', scheme == std::string::npos ? 0 : scheme + 3);
+      const auto url = config::split_url(std::string_view(options_.issuer).substr(0, path));
       const auto address = url ? parse_socket_address(url->authority) : fail(Code::io_failed, Side::gateway);
       if (!address || url->scheme != "http") {
         return stop(Exit::usage, "--issuer takes http://127.0.0.1:port/path, not `" + options_.issuer + "`");
