@@ -273,6 +273,10 @@ class CommandLine {
                     "name=FILE: instead of a secret, how that http:// backend knows the gateway, as it stands under "
                     "`identity`: {http_signature: {key: \"${file:/path}\"}}")
         ->take_all();
+    verb.add_option(
+        "--issuer", demo_.issuer,
+        "http://127.0.0.1:port/path of the gateway's own issuer, whose keys backends read there; the gateway "
+        "listens on that port, too");
     verb.add_option("--state-directory", demo_.state_directory,
                     "Where `postern ca init` has made the authorities that https:// backends know");
     add_json(verb, demo_.format)->needs(once);

@@ -182,6 +182,14 @@ class Demo final : public TaskSet::ErrorHandler, DemoReport {
     const auto identities = std::ranges::count_if(backends_, [](const Backend& b) { return !b.identity.empty(); });
     const bool all_used = secrets == options_.backend_secrets.size() &&
                           static_cast<std::size_t>(identities) == options_.backend_identities.size();
+    if (!options_.issuer.empty()) {
+      const auto url = config::split_url(options_.issuer);
+      const auto address = url ? parse_socket_address(url->authority) : fail(Code::io_failed, Side::gateway);
+      if (!address || url->scheme != "http") {
+        return stop(Exit::usage, "--issuer takes http://127.0.0.1:port/path, not `" + options_.issuer + "`");
+      }
+      issuer_address_ = *address;
+    }
     if (complete && all_used) return Exit::ok;
     return stop(Exit::usage, "every http:// --backend needs its --backend-secret or --backend-identity");
   }
@@ -251,18 +259,24 @@ class Demo final : public TaskSet::ErrorHandler, DemoReport {
                                             : std::filesystem::absolute(options_.state_directory).string();
   }
 
+  // Behind the first listener: the one of the issuer, and the issuer.
+  [[nodiscard]] std::string issuer_lines() const {
+    if (!issuer_address_) return {};
+    return fmt::format("  - address: {}\nissuer: {{url: \"{}\"}}\n", issuer_address_->to_string(), options_.issuer);
+  }
+
   [[nodiscard]] std::string configuration(const SocketAddress& address) const {
     std::string text = fmt::format(
         "version: 1\n"
-        "listeners:\n  - address: {}\n"
+        "listeners:\n  - address: {}\n{}"
         "admin: {{socket: {}}}\n"
         "state_directory: {}\n"
         "consumers: {{database: {}}}\n"
         "access_log: {{path: {}}}\n"
         "workers: 1\n"
         "origins:\n",
-        address.to_string(), directory_.file("admin.sock"), state_directory(), directory_.file("keys.db"),
-        directory_.file("access.log"));
+        address.to_string(), issuer_lines(), directory_.file("admin.sock"), state_directory(),
+        directory_.file("keys.db"), directory_.file("access.log"));
     for (const Backend& backend : backends_) {
       text += fmt::format("  {}:\n    url: {}\n", backend.name, backend.url);
       text += !backend.identity.empty() ? fmt::format("    identity: [{}]\n", backend.identity)
@@ -373,6 +387,7 @@ class Demo final : public TaskSet::ErrorHandler, DemoReport {
   std::unique_ptr<DemoBackend> own_backend_;
   std::vector<Backend> backends_;
   std::vector<DemoTarget> targets_;
+  std::optional<SocketAddress> issuer_address_;
   SocketAddress address_;
   std::string key_;
   std::string results_;  // of the checks so far, as JSON, separated by commas

@@ -151,6 +151,7 @@ struct DemoOptions {
   std::vector<std::string> backends;            // "nginx=http://127.0.0.1:9101", "mtls=https://127.0.0.1:9102"
   std::vector<std::string> backend_secrets;     // files, one per http:// backend in the same order
   std::vector<std::string> backend_identities;  // "signed=FILE": what stands under `identity` of that http:// backend
+  std::string issuer;                           // URL of the gateway's issuer, on a port of its own; empty: it has none
   std::string state_directory;                  // with the authorities that https:// backends know; empty: made anew
 };
 [[nodiscard]] Exit demo(const DemoOptions& options, const Console& console);

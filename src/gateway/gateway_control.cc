@@ -127,7 +127,9 @@ observe::Status Gateway::status() const {
       out.insecure.push_back({"origins." + config.name, config.insecure->reason, config.insecure->until});
     }
     for (const config::IdentityUse& use : config.identity) {
-      observe::CredentialStatus credential{.origin = config.name, .method = use.method};
+      observe::CredentialStatus credential;
+      credential.origin = config.name;
+      credential.method = use.method;
       if (const auto* const secret = std::get_if<config::SharedSecretConfig>(&use.config); secret && secret->next) {
         credential.switch_at = secret->next->switch_at;
       }

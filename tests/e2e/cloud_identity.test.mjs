@@ -166,6 +166,7 @@ test('origin test shows the claims and not the token', async () => {
 test('a cloud that misbehaves: refused with a reason, no secret in any of it, and served again as soon as it behaves', async () => {
   const names = Object.keys(misbehaviours).filter((name) => name !== 'string');
   const application = { client_id: clientId, secrets: [clientSecret], roles: ['Gateway'] };
+  const place = (name) => `bad_${name}`;
   const bad = {};
   for (const name of names) {
     const entra = await startEntra({ applications: [application], resources: [resource] });
@@ -174,17 +175,20 @@ test('a cloud that misbehaves: refused with a reason, no secret in any of it, an
     bad[name] = { entra, origin: await startOrigin((seen) => entra.verify(bearer(seen.headers), { audience: resource, clientId })) };
   }
   const own = await Gateway.start({
-    origins: Object.fromEntries(names.map((name) => [name, {
+    origins: Object.fromEntries(names.map((name) => [place(name), {
       url: bad[name].origin.url,
       identity: [{ azure_ad: { tenant: bad[name].entra.tenant, client_id: clientId, resource, authority: bad[name].entra.url, client_secret: secretFile('entra', clientSecret), cold_start: 'refuse' } }],
     }])),
-    routes: names.map((name) => ({ match: { path: `/${name}` }, origin: name, public: true })),
+    routes: names.map((name) => ({ match: { path: `/${name}` }, origin: place(name), public: true })),
   }, { ready: false });
-  await until('the gateway to answer', () => fetch(own.url).then(() => true, () => false));
+  await until('the gateway to answer', () => {
+    assert.equal(own.process.exit, null, own.output());
+    return fetch(own.url).then(() => true, () => false);
+  }, 30_000);
   // The slow ones take as long as a fetch may.
   await until('every fetch to have failed once', async () => {
     const status = (await own.postern('status')).stdout;
-    return names.every((name) => new RegExp(`origins\\.${name}\\.identity`).test(own.output() + status)) && names.every((name) => bad[name].entra.count() > 0);
+    return names.every((name) => new RegExp(`origins\\.${place(name)}\\.identity`).test(own.output() + status)) && names.every((name) => bad[name].entra.count() > 0);
   }, 30_000);
   for (const name of names) {
     const response = await exchange(own.port, request(`/${name}`));

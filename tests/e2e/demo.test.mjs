@@ -29,7 +29,12 @@ test('./dev run --once: every check passes and nothing is left behind', async ()
   for (const [what, came] of [['through the gateway, with an API key', 200], ['around the gateway', 'handshake refused'], ['around it, with a certificate of somebody', 400], ['around it, with that for another origin', 403]]) {
     assert.match(result.stdout, new RegExp(`ok +mtls +${what} +${came}`));
   }
-  assert.match(result.stdout, /22 passed, 0 failed/);
+  for (const backend of ['signature', 'token', 'oauth2', 'azure', 'gcp', 'gcp-jwt', 'federated']) {
+    for (const [what, status] of [['through the gateway, with an API key', 200], ['around the gateway', 401], ['around it, with a forged proof', 401], ['through it, with key and forged copies', 200]]) {
+      assert.match(result.stdout, new RegExp(`ok +${backend} +${what} +${status}`));
+    }
+  }
+  assert.match(result.stdout, /64 passed, 0 failed/);
   assert.deepEqual(result.left, []);
 });
 
@@ -106,6 +111,9 @@ test('what is in its way is said', async (t) => {
     assert.equal((await demo(['--once', '--backend', 'x', '--backend-secret', '/x'])).code, 2);
     assert.equal((await demo(['--once', '--backend', 'x=http://127.0.0.1:1', '--backend', 'y=http://127.0.0.1:1', '--backend-secret', '/x'])).code, 2);
     assert.equal((await demo(['--once', '--backend', 'x=https://127.0.0.1:1', '--state-directory', '/x', '--backend-secret', '/x'])).code, 2);
+  });
+  await t.test('an issuer that is no loopback URL', async () => {
+    for (const url of ['https://127.0.0.1:1', 'http://id.example.com', 'x']) assert.equal((await demo(['--once', '--issuer', url])).code, 2);
   });
   await t.test('a backend that knows authorities, without them', async () => {
     const result = await demo(['--once', '--backend', 'x=https://127.0.0.1:1']);

@@ -121,7 +121,7 @@ test('a key that signs other tokens as well is refused before anything starts', 
   const file = path.join(temporaryDirectory(), 'postern.json');
   writeFileSync(file, JSON.stringify({
     version: 1,
-    listeners: [{ address: '127.0.0.1:0' }],
+    listeners: [{ address: '127.0.0.1:8080' }],
     issuer: { url: 'http://127.0.0.1:8080', algorithms: ['RS256', 'ES256'] },
     origins: { a: { url: 'http://127.0.0.1:1', identity: [{ gateway_jwt: { audience: 'a', algorithm: 'ES256' } }] }, b: { url: 'http://127.0.0.1:1', identity: [{ gateway_jwt: { audience: 'b', algorithm: 'ES256', bind: 'request' } }] } },
     routes: ['a', 'b'].map((origin) => ({ match: { path: `/${origin}/*` }, origin, public: true })),

@@ -89,15 +89,17 @@ test('a key that may be stolen signs no more within seconds; its last tokens are
   const { kid } = decodeProtectedHeader(old);
   assert.equal((await gateways[0].postern('issuer rotate', '--now', '--algorithm', 'RS256')).code, 0);
   await until('both to sign with another key', async () => {
-    const kids = [];
+    // For a moment one signs with what the other, whose key set the origin reads, has not seen: that is the price.
+    const answers = [];
     for (const gateway of gateways) {
-      assert.equal((await exchange(gateway.port, request('/orders/7'))).status, 200);
-      kids.push(decodeProtectedHeader(lastToken()).kid);
+      const { status } = await exchange(gateway.port, request('/orders/7'));
+      assert.ok([200, 401].includes(status), String(status));
+      answers.push({ status, kid: decodeProtectedHeader(lastToken()).kid });
     }
-    return kids[0] === kids[1] && kids[0] !== kid;
+    return answers.every((each) => each.status === 200 && each.kid === answers[0].kid && each.kid !== kid);
   });
   for (const gateway of gateways) await jwtVerify(old, createLocalJWKSet(await jwksOf(gateway)), { issuer, audience });
-  assert.equal((await gateways[1].postern('issuer remove', kid)).code, 0);
+  assert.equal((await gateways[1].postern('issuer remove', '--', kid)).code, 0);
   await bothHave('the old key to be gone', (kids) => !kids.includes(kid));
   for (const gateway of gateways) await assert.rejects(jwtVerify(old, createLocalJWKSet(await jwksOf(gateway)), { issuer, audience }), { code: 'ERR_JWKS_NO_MATCHING_KEY' });
   await throughAll();

@@ -5,6 +5,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { renameSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
+import net from 'node:net';
 import path from 'node:path';
 import { before, test } from 'node:test';
 import { Standin, SigningKey, Refusal, jose, json, peer } from '../standins/standin.mjs';
@@ -41,7 +42,7 @@ async function startProvider({ tls = false } = {}) {
   const Provider = peer('oidc-provider').default;
   const key = await SigningKey.make();
   const server = tls
-    ? https.createServer({ key: tls.key, cert: tls.certificate, ca: clientAuthority.certificate, requestCert: true, rejectUnauthorized: false })
+    ? https.createServer({ ...tls.tls, ca: clientAuthority.pem, requestCert: true, rejectUnauthorized: false })
     : http.createServer();
   const port = await listen(server);
   const issuer = `${tls ? 'https' : 'http'}://127.0.0.1:${port}`;
@@ -112,7 +113,7 @@ test('node-oidc-provider knows the gateway, and jose lets its requests in', asyn
     basic: { token_url: plain.tokenUrl, client_id: 'basic client', client_secret: right, ...common },
     post: { token_url: plain.tokenUrl, client_id: 'post', client_secret: right, client_authentication: 'client_secret_post', ...common },
     assertion: { token_url: plain.tokenUrl, client_id: 'assertion', client_authentication: 'private_key_jwt', key: file('client.key', privateKey.export({ type: 'pkcs8', format: 'pem' })), assertion_audience: plain.issuer, client_authorization: 'forward', ...common },
-    mtls: { token_url: secure.tokenUrl, client_id: 'mtls', client_authentication: 'tls_client_auth', certificate: file('client.pem', clientPair.certificate), certificate_key: file('client2.key', clientPair.key), ca: file('ca.pem', authority.certificate), ...common },
+    mtls: { token_url: secure.tokenUrl, client_id: 'mtls', client_authentication: 'tls_client_auth', certificate: file('client.pem', clientPair.chainPem), certificate_key: file('client2.key', clientPair.keyPem), ca: file('ca.pem', authority.pem), ...common },
     untrusted: { token_url: secure.tokenUrl, client_id: 'basic client', client_secret: right, ...common },
   };
   const config = (all) => ({
@@ -173,7 +174,7 @@ test('node-oidc-provider knows the gateway, and jose lets its requests in', asyn
     await until('the change back', async () => (await get('basic')).status === 200);
   });
   await t.test('short lives: no token comes late, none is asked for twice', async () => {
-    lifetime = 2;
+    lifetime = 3;  // a JWT counts whole seconds: it may end after two
     gateway.write(config({ assertion: methods.assertion }));
     assert.equal((await gateway.postern('reload')).code, 0);
     asked.length = 0;
@@ -181,7 +182,7 @@ test('node-oidc-provider knows the gateway, and jose lets its requests in', asyn
     await gateway.postern('reload');
     gateway.write(config({ assertion: { ...methods.assertion, params: { 'x-other': '2' } } }));
     await gateway.postern('reload');
-    const until_ = Date.now() + 5000;
+    const until_ = Date.now() + 7000;
     await until('the first', async () => (await get('assertion')).status === 200);
     while (Date.now() < until_) assert.equal((await get('assertion')).status, 200);
     const jtis = asked.map(({ form }) => jose.decodeJwt(form.get('client_assertion')).jti);
@@ -249,7 +250,7 @@ test('whatever is wrong with the answer: a precise error, no leak, and recovery'
   await t.test('a lifetime that is a text is taken', async () => assert.equal((await get('string')).status, 200));
   for (const [name, expected] of Object.entries(cases)) {
     await t.test(name, async () => {
-      const [pattern, stays] = Array.isArray(expected) ? expected : [expected];
+      const pattern = Array.isArray(expected) ? expected[0] : expected;
       await until(`the log of ${name}`, () => logged(name).length > 0, 20_000);
       assert.match(logged(name)[0], pattern);
       const before = origin.count();
@@ -260,10 +261,15 @@ test('whatever is wrong with the answer: a precise error, no leak, and recovery'
       assert.equal(origin.count(), before, 'nothing was sent');
       assert.ok(!answer.body.includes(secret));
       assert.ok(endpoints[name].count() < 12, `${endpoints[name].count()} attempts`);
-      endpoints[name].behave();
-      if (!stays) await until('the recovery', async () => (await get(name)).status === 200, 45_000);
     });
   }
+  await t.test('each comes back by itself', async () => {
+    for (const name of Object.keys(cases)) endpoints[name].behave();
+    for (const [name, expected] of Object.entries(cases)) {
+      if (Array.isArray(expected)) continue;  // asked again after half a minute only
+      await until(`the recovery from ${name}`, async () => (await get(name)).status === 200, 70_000);
+    }
+  });
   await t.test('no secret in any log', () => {
     assert.ok(!gateway.output().includes(secret));
     assert.ok(!gateway.output().includes('opaque-token'));
@@ -326,5 +332,41 @@ test('what the origin refuses is dropped once, and only what can be repeated is 
   for (let i = 0; i < 5; ++i) assert.equal((await exchange(gateway.port, request('/x'))).status, 401, 'that is what the origin says');
   assert.equal(endpoint.count(), 2, 'not more than one in 30 s');
   await endpoint.stop();
+  await origin.stop();
+});
+
+test('through an egress proxy, with TLS end to end', async () => {
+  const pair = authority.issue({ dns: ['login.example.test'] });
+  const endpoint = https.createServer(pair.tls, (incoming, response) => {
+    response.setHeader('content-type', 'application/json');
+    response.end(JSON.stringify({ access_token: 'token-through-a-proxy', token_type: 'Bearer', expires_in: 60 }));
+  });
+  const port = await listen(endpoint);
+  const tunnels = [];
+  const proxy = http.createServer((incoming, response) => response.writeHead(405).end());
+  proxy.on('connect', (incoming, client) => {
+    tunnels.push(incoming.url);
+    const server = net.connect(port, '127.0.0.1', () => {
+      client.write('HTTP/1.1 200 Connection established\r\n\r\n');
+      server.pipe(client).pipe(server);
+    });
+    for (const each of [server, client]) each.on('error', () => { server.destroy(); client.destroy(); });
+  });
+  const proxyPort = await listen(proxy);
+  const origin = await Standin.start(() => json(200, {}));
+  const config = (more) => ({
+    egress_proxy: { url: `http://127.0.0.1:${proxyPort}`, ...more },
+    origins: { main: { url: origin.url, identity: [{ oauth2_client_credentials: { token_url: `https://login.example.test:${port}/token`, client_id: 'gateway', client_secret: right, ca: file('proxied.pem', authority.pem) } }] } },
+    routes: [{ match: { path: '/*' }, origin: 'main', public: true }],
+  });
+  const gateway = await Gateway.start(config({}));
+  assert.equal((await exchange(gateway.port, request('/x'))).status, 200, gateway.output());
+  assert.deepEqual(tunnels, [`login.example.test:${port}`]);
+  assert.equal(origin.requests.at(-1).headers.authorization, 'Bearer token-through-a-proxy');
+  // Excepted: its name is looked up, and there is none.
+  const direct = await Gateway.start(config({ bypass: ['.example.test'] }));
+  assert.equal((await exchange(direct.port, request('/x'))).status, 503);
+  assert.match(direct.output(), /its name cannot be resolved/);
+  assert.equal(tunnels.length, 1);
   await origin.stop();
 });

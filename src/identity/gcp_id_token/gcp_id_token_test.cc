@@ -14,8 +14,6 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-constexpr std::string_view kToken = R"({"access_token":"the.access-token","expires_in":3600,"token_type":"Bearer"})";
-
 class GcpIdTokenTest : public TokenMethodTest {
  protected:
   GcpIdTokenTest() : TokenMethodTest("gcp_id_token") {}
