@@ -42,8 +42,9 @@ test('what is wrong is named with file, line and column, code and fix', async (t
   const cases = [
     ['unknown key', replaced('    url:', '    ulr: x\n    url:'), 6, 'PST-C010', /url/],
     ['unknown key at the top', `${good}listner: x\n`, 13, 'PST-C010', /listeners/],
-    ['a key that is not built yet', replaced('address: 127.0.0.1:8080', 'address: 127.0.0.1:8080\nissuer: {}'), 4, 'PST-C014', /later version/],
-    ['a method that is not built yet', replaced('- shared_secret: {header: X-Backend-Secret, value: "${env:ORIGIN_SECRET}"}', '- http_signature: {key: /x}'), 8, 'PST-C014', /later version/],
+    ['a key that is not built yet', replaced('address: 127.0.0.1:8080', 'address: 127.0.0.1:8080\ntunnel: {}'), 4, 'PST-C014', /later version/],
+    ['a method that there is not', replaced('- shared_secret: {header: X-Backend-Secret, value: "${env:ORIGIN_SECRET}"}', '- kerberos: {key: /x}'), 8, 'PST-C01', /known here|did you mean/],
+    ['an issuer without a URL', replaced('address: 127.0.0.1:8080', 'address: 127.0.0.1:8080\nissuer: {}'), 4, 'PST-C013', /url/],
     ['a scheme that is not built yet', replaced('http://127', 'service://127'), 6, 'PST-C014', /later version/],
     ['a duplicate key', replaced('    url:', '    url: http://127.0.0.1:1\n    url:'), 7, 'PST-C005', /url/],
     ['an anchor', replaced('  orders:', '  orders: &a'), 5, 'PST-C006', /./],
