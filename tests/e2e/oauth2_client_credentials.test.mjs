@@ -23,8 +23,11 @@ const file = (name, content) => {
   renameSync(`${at}.new`, at);
   return `\${file:${at}}`;
 };
+// What it has handed over (CONNECT) is closed, too: nobody else would.
 const listen = (server) => new Promise((resolve) => server.listen(0, '127.0.0.1', () => {
-  onCleanup(() => { server.closeAllConnections(); server.close(); });
+  const sockets = new Set();
+  server.on('connection', (socket) => { sockets.add(socket); socket.on('close', () => sockets.delete(socket)); });
+  onCleanup(() => { for (const socket of sockets) socket.destroy(); server.close(); });
   resolve(server.address().port);
 }));
 
@@ -350,7 +353,7 @@ test('through an egress proxy, with TLS end to end', async () => {
       client.write('HTTP/1.1 200 Connection established\r\n\r\n');
       server.pipe(client).pipe(server);
     });
-    for (const each of [server, client]) each.on('error', () => { server.destroy(); client.destroy(); });
+    for (const each of [server, client]) each.on('error', () => {}).on('close', () => { server.destroy(); client.destroy(); });
   });
   const proxyPort = await listen(proxy);
   const origin = await Standin.start(() => json(200, {}));
