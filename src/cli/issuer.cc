@@ -45,8 +45,10 @@ bool find(const IssuerOptions& options, config::IssuerConfig& out, const Console
 }
 
 KeyDirectory directory_of(const config::IssuerConfig& config) {
-  return KeyDirectory(
-      {.path = config.directory, .algorithms = config.options.algorithms, .rotation = config.options.rotation});
+  return KeyDirectory({.path = config.directory,
+                       .algorithms = config.options.algorithms,
+                       .rotation = config.options.rotation,
+                       .files = config.keys});
 }
 
 // One key as people see it.

@@ -35,7 +35,7 @@ TEST(BadConfig, Gateway) {
       {"unknown key", head("version: 1\n" + listener + "worker: 2\n"), "PST-C010 3:1 worker"},
       {"workers 0", head("version: 1\n" + listener + "workers: 0\n"), "PST-C012 3:10 workers"},
       {"workers octal", head("version: 1\n" + listener + "workers: 010\n"), "PST-C012 3:10 workers"},
-      {"issuer", head("version: 1\n" + listener + "issuer: {}\n"), "PST-C014 3:1 issuer"},
+      {"issuer", head("version: 1\n" + listener + "issuer: {}\n"), "PST-C013 3:9 issuer"},
       {"duration without unit", head("version: 1\n" + listener + "drain: 30\n"), "PST-C011 3:8 drain"},
       {"size without unit", head("version: 1\n" + listener + "limits: {max_body_size: 1000}\n"),
        "PST-C011 3:25 limits.max_body_size"},

@@ -75,6 +75,15 @@ IssuerConfig read_issuer_section(const Node& node, const std::string& state_dire
     }
   }
   const Node* const rotation = node.find("rotation");
+  read(&node, "keys", config.keys);
+  for (const std::string_view other : {"directory", "rotation"}) {
+    const Entry* const entry = config.keys.empty() ? nullptr : node.find_entry(other);
+    if (!entry) continue;
+    diagnostics.error(
+        Problem::ambiguous, *entry,
+        fmt::format("`{}` is for keys that the gateway makes and rotates, and `keys` gives others", other),
+        "remove one of them");
+  }
   read(rotation, "period", options.rotation.period);
   read(rotation, "lead", options.rotation.lead);
   read(rotation, "overlap", options.rotation.overlap);

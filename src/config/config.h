@@ -306,6 +306,8 @@ struct AccessLogConfig {
 struct IssuerConfig {
   issuer::IssuerOptions options;
   std::string directory;  // of its keys; replicas share it
+  // Instead: files with one key each, which somebody else keeps (issuer::load_key_files()).
+  std::vector<std::string> keys;
   Position position;
 };
 

@@ -166,7 +166,7 @@ Gateway::Candidate Gateway::load(From from, LoadReport& report) {
       if (issuer) {
         candidate.issuer = std::move(*issuer);
       } else {
-        prepared = unusable(config->issuer->directory, issuer.error());
+        prepared = unusable("issuer", issuer.error());
       }
     }
     if (prepared) {

@@ -16,15 +16,18 @@ IssuerKeeper::IssuerKeeper(const config::IssuerConfig& config, const Entropy& en
       directory_({.path = config.directory,
                   .algorithms = config.options.algorithms,
                   .rotation = config.options.rotation,
-                  .max_wait = kLockWait}),
+                  .max_wait = kLockWait,
+                  .files = config.keys}),
       mint_(std::make_shared<issuer::TokenMint>(config.options, entropy)) {}
 
 Result<std::unique_ptr<IssuerKeeper>> IssuerKeeper::open(const config::IssuerConfig& config, WallTime now,
                                                          const Entropy& entropy) {
   std::unique_ptr<IssuerKeeper> keeper(new IssuerKeeper(config, entropy));
   // Nobody is served yet: whoever makes the first keys may take its time.
-  const issuer::KeyDirectory patient(
-      {.path = config.directory, .algorithms = config.options.algorithms, .rotation = config.options.rotation});
+  const issuer::KeyDirectory patient({.path = config.directory,
+                                      .algorithms = config.options.algorithms,
+                                      .rotation = config.options.rotation,
+                                      .files = config.keys});
   Result<void> adopted = keeper->adopt(patient.open(now), now);
   if (!adopted) return std::unexpected(std::move(adopted.error()));
   return keeper;
@@ -40,7 +43,8 @@ std::unique_ptr<IssuerKeeper> IssuerKeeper::rehearse(const config::IssuerConfig&
 
 bool IssuerKeeper::is(const config::IssuerConfig& config) const noexcept {
   const issuer::IssuerOptions& other = config.options;
-  return directory_.options().path == config.directory && options_ == other;
+  return directory_.options().path == config.directory && directory_.options().files == config.keys &&
+         options_ == other;
 }
 
 Result<void> IssuerKeeper::adopt(Result<issuer::IssuerKeys> keys, WallTime now) {
@@ -99,7 +103,8 @@ void IssuerKeeper::report(observe::MetricRegistry& registry, const observe::Gate
   if (!issuer) return;
   for (const jose::Algorithm algorithm : options_.algorithms) {
     const issuer::KeyRing::Entry* const entry = issuer->ring().signing(algorithm, now);
-    if (!entry) continue;
+    // Of a key that somebody else keeps nobody knows how old it is.
+    if (!entry || entry->signs_from == WallTime()) continue;
     registry.set(metrics.issuer_key_age(series, jose::name_of(algorithm)),
                  std::chrono::floor<std::chrono::seconds>(now - entry->signs_from).count());
   }

@@ -52,6 +52,18 @@ bool is_fresh_file(std::string_view name) noexcept {
   name.remove_suffix(kFreshSuffix);
   return name == kList || name == kMaking || is_key_file(name);
 }
+std::optional<KeyStamp> stamp_of(const std::string& path) {
+  struct stat status{};
+  if (::stat(path.c_str(), &status) != 0) return std::nullopt;
+  return KeyStamp{status.st_dev, status.st_ino, status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec};
+}
+
+std::unexpected<Error> kept_elsewhere() {
+  return refused(
+      "the keys of this issuer are files that somebody else keeps: add one to `issuer: {keys: [...]}`, move it to the "
+      "front when verifiers know it, and remove the old one when its last token has ended");
+}
+
 std::string file_of(std::string_view kid) { return std::string(kid) + std::string(kSuffix); }
 
 std::int64_t seconds_of(WallTime when) {
@@ -257,12 +269,31 @@ bool KeyDirectory::is_due(const Survey& seen, const KeyRing& ring, WallTime now)
 }
 
 std::optional<KeyStamp> KeyDirectory::stamp() const {
-  struct stat status{};
-  if (::stat(in(kList).c_str(), &status) != 0) return std::nullopt;
-  return KeyStamp{status.st_dev, status.st_ino, status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec};
+  if (options_.files.empty()) return stamp_of(in(kList));
+  // One for all of them: it only has to differ when one of them does.
+  KeyStamp all;
+  for (const std::string& file : options_.files) {
+    const std::optional<KeyStamp> one = stamp_of(file);
+    if (!one) return std::nullopt;
+    all.device = all.device * 31 + one->device;
+    all.file = all.file * 31 + one->file;
+    all.bytes += one->bytes;
+    all.written_s = std::max(all.written_s, one->written_s);
+    all.written_ns = (all.written_ns * 31 + one->written_ns + one->written_s) % 1'000'000'007;
+  }
+  return all;
+}
+
+Result<IssuerKeys> KeyDirectory::load_files() const {
+  // Before they are read: what is written meanwhile is seen by the next look.
+  const std::optional<KeyStamp> before = stamp();
+  Result<IssuerKeys> keys = load_key_files(options_.files, options_.algorithms);
+  if (keys) keys->stamp = before.value_or(KeyStamp());
+  return keys;
 }
 
 Result<IssuerKeys> KeyDirectory::load() const {
+  if (!options_.files.empty()) return load_files();
   if (Result<void> good = check(); !good) return std::unexpected(std::move(good.error()));
   const Result<DirectoryLock> lock = DirectoryLock::take(options_.path, DirectoryLock::Mode::read, options_.max_wait);
   if (!lock) return refused(std::string(lock.error().detail()));
@@ -355,6 +386,7 @@ Result<IssuerKeys> KeyDirectory::open_locked(WallTime now) const {
 }
 
 Result<IssuerKeys> KeyDirectory::open(WallTime now) const {
+  if (!options_.files.empty()) return load_files();
   // Most of the time nothing has to be changed, and the directory may be one that cannot be.
   std::optional<IssuerKeys> there;
   if (stamp()) {
@@ -377,6 +409,7 @@ Result<IssuerKeys> KeyDirectory::open(WallTime now) const {
 
 Result<IssuerKeys> KeyDirectory::rotate(std::optional<jose::Algorithm> algorithm, KeyRing::When when,
                                         WallTime now) const {
+  if (!options_.files.empty()) return kept_elsewhere();
   if (Result<void> good = check(); !good) return std::unexpected(std::move(good.error()));
   std::vector<jose::Algorithm> which = options_.algorithms;
   if (algorithm && std::ranges::find(which, *algorithm) == which.end()) {
@@ -411,6 +444,7 @@ Result<IssuerKeys> KeyDirectory::rotate(std::optional<jose::Algorithm> algorithm
 }
 
 Result<IssuerKeys> KeyDirectory::remove(std::string_view kid, WallTime now) const {
+  if (!options_.files.empty()) return kept_elsewhere();
   if (Result<void> good = check(); !good) return std::unexpected(std::move(good.error()));
   return change([&](Survey& seen) -> Result<KeyRing> {
     Result<IssuerKeys> keys = read(seen);

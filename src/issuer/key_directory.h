@@ -73,6 +73,9 @@ class KeyDirectory {
     std::vector<jose::Algorithm> algorithms = {jose::Algorithm::RS256};  // for which there has to be a key
     RotationTimes rotation = {};
     Duration max_wait = std::chrono::seconds(30);  // for the lock: somebody may be making RSA keys
+    // Not empty: these files are the keys (load_key_files()), and `path` is not looked at. Nothing is made, rotated or
+    // removed then: that is for whoever keeps them.
+    std::vector<std::string> files = {};
   };
 
   explicit KeyDirectory(Options options) : options_(std::move(options)) {}
@@ -90,7 +93,7 @@ class KeyDirectory {
   // Takes away a key, and with it whatever it has signed. Not the one that signs for an algorithm of the options.
   [[nodiscard]] Result<IssuerKeys> remove(std::string_view kid, WallTime now) const;
 
-  // That of keys.json as it is now; nullopt if there is none or it cannot be asked for.
+  // That of keys.json as it is now, or of the files; nullopt if there is none or it cannot be asked for.
   [[nodiscard]] std::optional<KeyStamp> stamp() const;
   [[nodiscard]] const Options& options() const noexcept [[clang::lifetimebound]] { return options_; }
 
@@ -101,6 +104,7 @@ class KeyDirectory {
 
  private:
   struct Survey;
+  [[nodiscard]] Result<IssuerKeys> load_files() const;
   [[nodiscard]] std::string in(std::string_view name) const;
   [[nodiscard]] Result<void> check() const;
   [[nodiscard]] Result<void> prepare() const;

@@ -441,6 +441,27 @@ TEST_F(KeyFiles, TheFirstOfItsAlgorithmSigns) {
                            keys->ring, keys->keys));
 }
 
+TEST_F(KeyFiles, StandInForADirectoryThatNobodyChanges) {
+  const std::string first = make("first", Algorithm::ES256);
+  const KeyDirectory directory({.path = temporary_.file("not-there"),
+                                .algorithms = {Algorithm::ES256},
+                                .files = {first, make("b", Algorithm::ES256)}});
+  const auto keys = directory.open(day(0));
+  ASSERT_TRUE(keys) << why(keys);
+  EXPECT_EQ(keys->ring.entries().size(), 2u);
+  EXPECT_EQ(keys->stamp, directory.stamp());
+  EXPECT_THAT(why(directory.rotate(std::nullopt, KeyRing::When::at_once, day(0))), HasSubstr("somebody else keeps"));
+  EXPECT_THAT(why(directory.remove(kids_[1], day(0))), HasSubstr("somebody else keeps"));
+  EXPECT_FALSE(std::filesystem::exists(temporary_.file("not-there")));
+  const auto before = directory.stamp();
+  std::filesystem::remove(first);
+  EXPECT_EQ(directory.stamp(), std::nullopt);
+  EXPECT_FALSE(directory.open(day(0)));
+  EXPECT_EQ(make("first", Algorithm::ES256), first);
+  EXPECT_NE(directory.stamp(), before) << "another key in the same place";
+  EXPECT_TRUE(directory.open(day(0)));
+}
+
 TEST_F(KeyFiles, ThatCannotBeUsedSayWhy) {
   const std::string ec = make("ec", Algorithm::ES256);
   const std::string rsa = make("rsa", Algorithm::RS256);

@@ -1,6 +1,6 @@
 // The issuer of several gateways: one directory, one set of keys, whoever makes or changes them, judged by jose.
 import assert from 'node:assert/strict';
-import { chmodSync, copyFileSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { before, test } from 'node:test';
 import { freePort, temporaryDirectory } from './lib/cleanup.mjs';
@@ -157,4 +157,53 @@ test('a start with a broken set fails, and says which file', async (t) => {
   rmSync(saved);
   await gateways[1].launch();
   await throughAll();
+});
+
+test('keys that somebody else keeps: the first one signs, all are published, and a new one counts within a second', async () => {
+  const { generateKeyPairSync } = await import('node:crypto');
+  const directory = temporaryDirectory();
+  const made = (name) => {
+    const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+    writeFileSync(path.join(directory, `${name}.new`), privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 });
+    renameSync(path.join(directory, `${name}.new`), path.join(directory, name));
+    const { n, e } = privateKey.export({ format: 'jwk' });
+    return peer('jose').calculateJwkThumbprint({ kty: 'RSA', n, e });
+  };
+  const [first, second] = [await made('a.pem'), await made('b.pem')];
+  const port = await freePort();
+  const own = `http://127.0.0.1:${port}`;
+  const believing = await startJose({ issuer: own, audience, cooldown: 100 });
+  const gateway = await Gateway.start((self) => {
+    self.port = port;
+    return {
+      listeners: [{ address: `127.0.0.1:${port}` }],
+      issuer: { url: own, keys: ['a.pem', 'b.pem'].map((name) => path.join(directory, name)) },
+      origins: { orders: { url: believing.url, identity: [{ gateway_jwt: { audience } }] } },
+      routes: [{ match: { path: '/orders/*' }, origin: 'orders', public: true }],
+    };
+  });
+  const published = async () => (await (await fetch(`${own}/.well-known/jwks.json`)).json()).keys.map(({ kid }) => kid).sort();
+  const signer = async () => {
+    const response = await exchange(port, request('/orders/7'));
+    assert.equal(response.status, 200, response.text());
+    return decodeProtectedHeader(believing.last().headers.authorization.slice('Bearer '.length)).kid;
+  };
+  assert.deepEqual(await published(), [first, second].sort());
+  assert.equal(await signer(), first);
+  assert.ok(!readdirSync(gateway.directory).includes('issuer') && !readdirSync(path.join(gateway.directory, 'state')).includes('issuer'), 'it makes no keys of its own');
+  const refused = await gateway.postern('issuer rotate');
+  assert.notEqual(refused.code, 0);
+  assert.match(refused.stderr, /somebody else keeps/);
+  const status = await gateway.postern('issuer status', '--json');
+  assert.equal(status.code, 0, status.stderr);
+
+  const third = await made('b.pem');
+  await until('the new key to be published', async () => (await published()).includes(third));
+  assert.equal(await signer(), first);
+  const fourth = await made('a.pem');
+  await until('the new key to sign', async () => (await exchange(port, request('/orders/7'))).status === 200 && await signer() === fourth);
+  rmSync(path.join(directory, 'a.pem'));
+  await until('readiness to end', async () => (await gateway.observe('/readyz')).status === 503);
+  assert.equal(await signer(), fourth, 'what it has goes on');
+  assert.ok(!gateway.output().includes('PRIVATE KEY'));
 });
