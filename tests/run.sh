@@ -3,11 +3,12 @@
 # Items are named kind/name; a filter picks those whose name contains it, and only the builds they need are made:
 #   structure/...  rules about the repository, format      e2e/FILE     build/release, tests/e2e/FILE.test.mjs
 #   unit/ROOM      build/asan, every room with tests           fuzz/NAME    build/asan, corpus replay + 5 s (60 s --long)
-#   tsan/ROOM      build/tsan, only rooms that cross threads
+#   tsan/ROOM      build/tsan, only rooms that cross threads; those that need the whole program built once more --long only
 # Each item leaves a log and one result line in build/test-logs. A skip must say why: "optional: ..." is counted, any
 # other skip is a failure. The last line of all is the total.
 
-tsan_rooms=(platform tls jose signature store observe origins gateway)
+tsan_rooms=(platform tls)
+tsan_rooms_long=(jose signature issuer store observe tokens origins fetch gateway)
 logs="build/test-logs"
 
 test_items() {
@@ -18,6 +19,7 @@ test_items() {
   for file in tests/e2e/*.test.mjs; do [ -e "$file" ] && echo "e2e/$(basename "$file" .test.mjs)"; done
   for room in $(rooms); do has_tests "$room" && echo "unit/$room"; done
   for file in tests/fuzz/*_fuzz.cc; do [ -e "$file" ] && echo "fuzz/$(basename "$file" .cc)"; done
+  [ "$long" = 0 ] || tsan_rooms+=("${tsan_rooms_long[@]}")
   for room in "${tsan_rooms[@]}"; do has_tests "$room" && echo "tsan/$room"; done
   return 0
 }

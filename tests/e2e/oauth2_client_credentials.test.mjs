@@ -31,6 +31,12 @@ const listen = (server) => new Promise((resolve) => server.listen(0, '127.0.0.1'
   resolve(server.address().port);
 }));
 
+async function started(...args) {
+  const standin = await Standin.start(...args);
+  onCleanup(() => standin.stop());
+  return standin;
+}
+
 // ---- node-oidc-provider and an origin that believes it ------------------------------------------------------------
 
 const resource = 'https://orders.example.com';
@@ -235,7 +241,7 @@ test('whatever is wrong with the answer: a precise error, no leak, and recovery'
     no_expires_in: /without expires_in/, negative: /no time between/, zero: /no time between/, huge: /no time between/, words: /no time between/,
     wrong_type: /another type than Bearer/, illegal_token: /cannot stand in a header field/, no_token: /without access_token/, token_list: /without access_token/, twice: /not JSON/,
   };
-  const origin = await Standin.start(() => json(200, {}));
+  const origin = await started(() => json(200, {}));
   const endpoints = {};
   for (const name of Object.keys(cases)) {
     endpoints[name] = await startEndpoint();
@@ -282,14 +288,14 @@ test('whatever is wrong with the answer: a precise error, no leak, and recovery'
 
 test('a token that lives a second: under load nobody waits for the next one', async () => {
   const issued = new Map();
-  const endpoint = await Standin.start(async () => {
+  const endpoint = await started(async () => {
     await new Promise((resolve) => setTimeout(resolve, 100));
     const token = `short-token-${++count}-0123456789`;
     issued.set(token, Date.now());
     return json(200, { access_token: token, token_type: 'Bearer', expires_in: 1 });
   });
   let late = 0;
-  const origin = await Standin.start(({ headers }) => {
+  const origin = await started(({ headers }) => {
     if (Date.now() - issued.get(headers.authorization.slice('Bearer '.length)) > 1000) ++late;
     return json(200, {});
   });
@@ -315,7 +321,7 @@ test('what the origin refuses is dropped once, and only what can be repeated is 
   const endpoint = await startEndpoint();
   let refused = new Set();
   const bodies = [];
-  const origin = await Standin.start(({ headers, body }) => {
+  const origin = await started(({ headers, body }) => {
     bodies.push([headers.authorization, body]);
     return refused.has(headers.authorization) || refused.has('all') ? json(401, {}) : json(200, {});
   });
@@ -356,7 +362,7 @@ test('through an egress proxy, with TLS end to end', async () => {
     for (const each of [server, client]) each.on('error', () => {}).on('close', () => { server.destroy(); client.destroy(); });
   });
   const proxyPort = await listen(proxy);
-  const origin = await Standin.start(() => json(200, {}));
+  const origin = await started(() => json(200, {}));
   const config = (more) => ({
     egress_proxy: { url: `http://127.0.0.1:${proxyPort}`, ...more },
     origins: { main: { url: origin.url, identity: [{ oauth2_client_credentials: { token_url: `https://login.example.test:${port}/token`, client_id: 'gateway', client_secret: right, ca: file('proxied.pem', authority.pem) } }] } },
