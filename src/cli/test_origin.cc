@@ -37,6 +37,12 @@ class Ignore final : public http::h2::ClientSession::Owner, public TaskSet::Erro
   void on_task_exception(std::exception_ptr /*exception*/) noexcept override {}
 };
 
+void hide(std::string& text, std::string_view secret) {
+  if (secret.empty()) return;
+  for (std::size_t at = 0; (at = text.find(secret, at)) != std::string::npos;)
+    text.replace(at, secret.size(), "[removed]");
+}
+
 // A request as the gateway would send it, with every identity method of the origin.
 Task<Result<int>> ask(Loop& loop, const origins::Origin& origin, const std::string& authority, const std::string& path,
                       http::Upstream& upstream, std::vector<identity::Explanation>& explanations) {
@@ -65,6 +71,11 @@ Task<Result<int>> ask(Loop& loop, const origins::Origin& origin, const std::stri
   for (const auto& method : origin.identity) {
     Result<void> applied = co_await method->apply(attempt);
     if (!applied) co_return std::unexpected(std::move(applied.error()));
+  }
+  // What is signed may name a field that another method has set: what is shown is never by what somebody could log in.
+  for (identity::Explanation& shown : explanations) {
+    for (const std::string_view secret : origin.secrets) hide(shown.text, secret);
+    for (const std::string_view secret : sensitive) hide(shown.text, secret);
   }
   upstream.start({request, scheme, host, path, added});
   Result<void> sent = co_await upstream.flush();

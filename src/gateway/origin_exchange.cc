@@ -1,5 +1,6 @@
 #include "gateway/origin_exchange.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/strings.h"
@@ -173,8 +174,11 @@ void OriginExchange::take_trailers() {
 bool OriginExchange::try_other_token() {
   if (response_.status != 401 || token_uses_.empty() || stop_error_) return false;
   bool other = false;
-  for (const tokens::TokenUse& use : token_uses_) other = use.token->drop(*use.credential) || other;
-  return other && !std::exchange(token_retried_, true) && (!body_taken_ || keeping_body_);
+  for (const tokens::TokenUse& use : token_uses_) other = use.token->renew(*use.credential) || other;
+  if (!other || token_retried_ || (body_taken_ && !keeping_body_)) return false;
+  token_retried_ = true;
+  refused_tokens_ = std::move(token_uses_);
+  return true;
 }
 
 void OriginExchange::count_attempt(const Result<void>& outcome) {
@@ -265,13 +269,15 @@ Task<Result<void>> OriginExchange::send_head() {
                           .path_and_query = target,
                           .now = context_.wall(),
                           .loop = context_.loop,
-                          .deadline = context_.loop.now() + origin.config.timeouts.first_byte,
+                          .deadline = std::min(context_.loop.now() + origin.config.timeouts.first_byte,
+                                               end_.armed() ? end_.at : MonoTime::max()),
                           .added = added,
                           .arena = exchange_.arena,
                           .sensitive = sensitive_,
                           .body = origin.whole_body ? kept_body_.view() : std::string_view(),
                           .method = tunnelled ? "CONNECT" : std::string_view(),
-                          .tokens = &token_uses_};
+                          .tokens = &token_uses_,
+                          .refused = &refused_tokens_};
   for (const auto& method : origin.identity) {
     Result<void> applied = co_await method->apply(facts);
     if (!applied) co_return applied;

@@ -119,7 +119,8 @@ class OriginExchange final : public ListNode {
   http::ResponseHead response_;
   http::Headers request_trailers_;
   std::vector<std::string_view> sensitive_;
-  std::vector<tokens::TokenUse> token_uses_;  // of this attempt
+  std::vector<tokens::TokenUse> token_uses_;      // of this attempt
+  std::vector<tokens::TokenUse> refused_tokens_;  // of the one before, if the origin answered with 401
   bool token_retried_ = false;
   Facts facts_;
   MonoTime attempt_started_{};

@@ -16,12 +16,17 @@ Task<Result<void>> BearerToken::apply(Attempt& attempt) const {
   if (!token_) {
     return Result<void>(fail(Code::token_unavailable, Side::gateway, "tokens are not fetched here"));
   }
-  if (auto credential = token_->current(attempt.loop.now())) return add(attempt, std::move(credential));
+  const auto credential = token_->current(attempt.loop.now());
+  if (credential && credential.get() != tokens::find_use(attempt.refused, *token_)) return add(attempt, credential);
   return wait(attempt);
 }
 
 Task<Result<void>> BearerToken::wait(Attempt& attempt) const {
-  auto credential = co_await token_->get(attempt.loop, attempt.deadline);
+  const tokens::Credential* const refused = tokens::find_use(attempt.refused, *token_);
+  auto waiting =
+      refused ? token_->another(*refused, attempt.loop, attempt.deadline) : token_->get(attempt.loop, attempt.deadline);
+  auto credential = co_await std::move(waiting);
+  attempt.now = attempt.loop.wall();  // what is signed after this one is signed now
   if (!credential) co_return std::unexpected(std::move(credential.error()));
   co_return add(attempt, std::move(*credential));
 }

@@ -45,8 +45,11 @@ struct Attempt {
   std::string_view body = {};
   // As it will be sent, where that is not request.method_text; else "".
   std::string_view method = {};
-  // Not nullptr: a method that sends a kept token says which, so that one which the origin refuses can be dropped.
+  // Not nullptr: a method that sends a kept token says which, so that one which the origin refuses can be renewed.
   std::vector<tokens::TokenUse>* tokens = nullptr;
+  // What the attempt before this one sent and the origin answered with 401; nullptr: nothing. A method sends another
+  // one, if there is one.
+  const std::vector<tokens::TokenUse>* refused = nullptr;
   // Not nullptr: somebody wants to see what is signed (`postern origin test`).
   std::vector<Explanation>* explanations = nullptr;
 };

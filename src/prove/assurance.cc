@@ -5,6 +5,20 @@
 
 namespace postern::prove {
 
+namespace {
+
+// A signature that leaves the body out binds no request; a token that names the request does.
+int level_of(const config::MethodConfig& method) noexcept {
+  const config::Node& options = *method.options;
+  const config::Node* const payload = options.find("payload");
+  const bool body_free = options.find("unsigned_body") || (payload && payload->text() == "unsigned");
+  const config::Node* const bind = options.find("bind");
+  if (body_free) return std::min(method.assurance, 2);
+  return bind && bind->text() == "request" ? 3 : method.assurance;
+}
+
+}  // namespace
+
 Assurance assess(const config::OriginConfig& origin) noexcept {
   if (origin.identity.empty()) return {0, "the origin has no identity: it cannot tell the gateway from anybody else"};
   // config/checks.cc lets identity leave this machine in clear only with an `insecure` exception.
@@ -17,7 +31,7 @@ Assurance assess(const config::OriginConfig& origin) noexcept {
   int strongest = 1;
   for (const config::IdentityUse& use : origin.identity) {
     const auto* const method = std::get_if<config::MethodConfig>(&use.config);
-    if (method) strongest = std::max(strongest, method->assurance);
+    if (method) strongest = std::max(strongest, level_of(*method));
   }
   if (strongest >= 3) return {3, "each request is signed for itself"};
   if (strongest == 2) return {2, "a short-lived token in each request"};

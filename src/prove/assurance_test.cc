@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "identity/test_support.h"
+
 namespace postern::prove {
 namespace {
 
@@ -30,6 +32,30 @@ TEST(Assurance, IsThreeWithMtlsButNotOverUnverifiedTls) {
   EXPECT_EQ(assess(origin).level, 3);
   origin.insecure = config::InsecureConfig{"until its certificate is mended", WallTime::max()};
   EXPECT_EQ(assess(origin).level, 0);
+}
+
+// Of an origin with that identity, over loopback.
+int level_with(const std::string& identity) {
+  config::World world = identity::world_with_methods();
+  config::Diagnostics diagnostics("postern.yaml");
+  const auto config = world.load(
+      "version: 1\nlisteners: [{address: \"127.0.0.1:80\"}]\n"
+      "origins: {main: {url: \"http://127.0.0.1:1\", identity: [{" +
+          identity +
+          "}]}}\n"
+          "routes: [{match: {path: /}, origin: main, public: true}]\n",
+      diagnostics);
+  EXPECT_TRUE(config) << diagnostics.to_text();
+  return config ? assess(config->origins[0]).level : -1;
+}
+
+TEST(Assurance, OfASignatureIsThreeOnlyIfItBindsTheBody) {
+  const std::string why = "unsigned_body: {reason: files of any size}";
+  EXPECT_EQ(level_with("http_signature: {secret: \"${file:/s/a}\", keyid: k}"), 3);
+  EXPECT_EQ(level_with("http_signature: {secret: \"${file:/s/a}\", keyid: k, " + why + "}"), 2);
+  EXPECT_EQ(level_with("gateway_jwt: {audience: a}"), 2);
+  EXPECT_EQ(level_with("gateway_jwt: {audience: a, bind: request}"), 3);
+  EXPECT_EQ(level_with("gateway_jwt: {audience: a, bind: request, " + why + "}"), 2);
 }
 
 TEST(Assurance, EveryLevelHasItsReason) {

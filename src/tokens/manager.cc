@@ -13,7 +13,8 @@ namespace {
 using namespace std::chrono_literals;
 using CredentialPtr = std::shared_ptr<const Credential>;
 
-constexpr Duration kBetweenDrops = 30s;
+constexpr Duration kBetweenRenewals = 30s;  // that origins ask for by refusing; doubles up to the next
+constexpr Duration kLongestBetweenRenewals = 1h;
 constexpr Duration kBetweenFetches = 250ms;  // from start to start, whatever anybody says
 constexpr Duration kLongestSleep = 24h;
 
@@ -86,30 +87,41 @@ class TokenManager::Shared {
     credential_ = std::move(credential);
     hard_ = hard;
     problem_.clear();
+    doubted_ = false;
     tell();
   }
   void fail(std::string problem) {
     const std::lock_guard lock(mutex_);
     problem_ = std::move(problem);
+    doubted_ = false;  // it is all there is
     tell();
   }
 
   // Nothing will come soon: nobody waits for it.
   void send_away() {
     const std::lock_guard lock(mutex_);
+    doubted_ = false;
     tell();
   }
 
-  enum class Drop : std::uint8_t { now, before, refused };
-  [[nodiscard]] Drop drop(const Credential& refused, MonoTime now) {
+  enum class Renewal : std::uint8_t { begins, done, refused };
+  [[nodiscard]] Renewal renew(const Credential& refused, MonoTime now) {
     const std::lock_guard lock(mutex_);
-    if (credential_.get() != &refused) return Drop::before;
-    if (dropped_at_ && now - *dropped_at_ < kBetweenDrops) return Drop::refused;
-    dropped_at_ = now;
-    credential_ = nullptr;
-    problem_ = "the origin refused the last one, and there is no other yet";
+    if (credential_.get() != &refused) return Renewal::done;
+    if (doubted_) return Renewal::begins;
+    if (renewed_at_ && now - *renewed_at_ < pause_) return Renewal::refused;
+    // The one that came after the last refusal is refused soon as well: it is not about tokens.
+    const bool again = renewed_at_ && now - *renewed_at_ < 4 * pause_;
+    pause_ = again ? std::min(2 * pause_, kLongestBetweenRenewals) : kBetweenRenewals;
+    renewed_at_ = now;
+    doubted_ = true;
     fetching_ = true;  // will be, in a moment
-    return Drop::now;
+    return Renewal::begins;
+  }
+  // Whether an origin has refused the present one, and no answer of the server has come since.
+  [[nodiscard]] bool doubted() const {
+    const std::lock_guard lock(mutex_);
+    return doubted_;
   }
 
  private:
@@ -132,7 +144,9 @@ class TokenManager::Shared {
   mutable std::mutex mutex_;
   CredentialPtr credential_;
   MonoTime hard_{};
-  std::optional<MonoTime> dropped_at_;
+  std::optional<MonoTime> renewed_at_;  // because an origin refused one
+  Duration pause_ = kBetweenRenewals;
+  bool doubted_ = false;
   bool fetching_ = true;  // the first fetch is to come
   std::string problem_ = "it has not been fetched yet";
   std::vector<Waiting> waiting_;
@@ -186,15 +200,20 @@ class TokenManager::Handle final : public Token {
     if (cold_ == ColdStart::refuse) return Result<CredentialPtr>(unavailable(name_, shared_->problem()));
     return wait(shared_, name_, loop, deadline);
   }
-  bool drop(const Credential& refused) override {
-    const Shared::Drop outcome = shared_->drop(refused, clock_.now());
-    if (outcome == Shared::Drop::now) {
+  [[nodiscard]] Task<Result<CredentialPtr>> another(const Credential& refused, Loop& loop, MonoTime deadline) override {
+    CredentialPtr credential = shared_->current(loop.now());
+    if (credential && credential.get() != &refused) return Result<CredentialPtr>(std::move(credential));
+    return wait(shared_, name_, loop, deadline);
+  }
+  bool renew(const Credential& refused) override {
+    const Shared::Renewal outcome = shared_->renew(refused, clock_.now());
+    if (outcome == Shared::Renewal::begins) {
       // The entry is destroyed by the control loop only, as this is.
       control_.post([weak = entry_] {
         if (const std::shared_ptr<Entry> entry = weak.lock()) entry->nudge.set();
       });
     }
-    return outcome != Shared::Drop::refused;
+    return outcome != Shared::Renewal::refused;
   }
 
  private:
@@ -328,7 +347,7 @@ Task<void> TokenManager::keep_fresh(Entry& entry) {
     while (services_.clock.now() < entry.next_try) {
       if (!good) {
         entry.shared->send_away();
-      } else if (!entry.shared->current(services_.clock.now())) {
+      } else if (entry.shared->doubted() || !entry.shared->current(services_.clock.now())) {
         if (services_.clock.now() >= began + kBetweenFetches) break;
         entry.next_try = std::min(entry.next_try, began + kBetweenFetches);
       }

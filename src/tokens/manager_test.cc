@@ -143,6 +143,18 @@ class TokenManagerTest : public ::testing::Test {
     return waiter;
   }
 
+  static Task<void> ask_for_another(std::shared_ptr<Token> from, Given refused, Loop& on, Duration limit,
+                                    std::shared_ptr<Waiter> into) {
+    const Result<Given> given = co_await from->another(*refused, on, on.now() + limit);
+    into->got = given ? std::string((*given)->token.reveal()) : given.error().to_string();
+  }
+  std::shared_ptr<Waiter> wait_for_another(const std::shared_ptr<Token>& from, const Given& refused, TaskSet& set,
+                                           Duration limit = 5s) {
+    auto waiter = std::make_shared<Waiter>();
+    set.spawn(ask_for_another(from, refused, loop, limit, waiter));
+    return waiter;
+  }
+
   ManualClock clock;
   Loop loop{clock};
   CountExceptions exceptions;
@@ -301,32 +313,53 @@ TEST_F(TokenManagerTest, a_request_may_be_given_up_at_any_moment) {
   EXPECT_GE(given_up, 2u);
 }
 
-TEST_F(TokenManagerTest, what_an_origin_refuses_is_dropped_once_and_fetched_anew) {
+TEST_F(TokenManagerTest, what_an_origin_refuses_is_renewed_and_serves_until_then) {
   script.answer = [&](unsigned call) { return credential(call, 1h); };
   const auto held = token();
   manager->warm_up(fetcher);
   pass(1s);
   const Given refused = held->current(clock.now());
-  EXPECT_TRUE(held->drop(*refused));
-  EXPECT_EQ(current(*held), "");
-  EXPECT_TRUE(held->drop(*refused)) << "another request with the same one may try again too";
-  const auto waiter = wait_for(held, requests);
+  EXPECT_TRUE(held->renew(*refused));
+  EXPECT_EQ(current(*held), "token-1") << "a client's 401 takes nothing from the others";
+  EXPECT_TRUE(held->renew(*refused)) << "another request with the same one may try again too";
+  const auto waiter = wait_for_another(held, refused, requests);
+  EXPECT_EQ(waiter->got, "");
   pass(200ms);
   EXPECT_EQ(waiter->got, "token-2");
   EXPECT_EQ(script.calls, 2u);
-  EXPECT_TRUE(held->drop(*refused));
+  EXPECT_TRUE(held->renew(*refused));
   EXPECT_EQ(current(*held), "token-2") << "which is not the one that was refused";
   const Given second = held->current(clock.now());
-  EXPECT_FALSE(held->drop(*second)) << "not twice in 30 s";
-  EXPECT_EQ(current(*held), "token-2");
+  EXPECT_FALSE(held->renew(*second)) << "not twice in 30 s";
   pass(30s);
   EXPECT_EQ(script.calls, 2u);
-  EXPECT_TRUE(held->drop(*second));
+  EXPECT_TRUE(held->renew(*second));
   pass(200ms);
   EXPECT_EQ(current(*held), "token-3");
+  // It is not about tokens: the origin is believed less and less.
+  const Given third = held->current(clock.now());
+  pass(59s);
+  EXPECT_FALSE(held->renew(*third));
+  pass(1s);
+  EXPECT_TRUE(held->renew(*third));
 }
 
-TEST_F(TokenManagerTest, a_drop_while_the_server_fails_lets_nobody_wait) {
+TEST_F(TokenManagerTest, a_good_token_survives_a_refusal_while_the_server_fails) {
+  script.answer = [&](unsigned call) { return call == 1 ? credential(call, 1h) : failure(false); };
+  const auto held = token();
+  manager->warm_up(fetcher);
+  pass(1s);
+  const Given refused = held->current(clock.now());
+  ASSERT_TRUE(refused);
+  EXPECT_TRUE(held->renew(*refused));
+  const auto waiter = wait_for_another(held, refused, requests);
+  pass(1s);
+  EXPECT_GE(script.calls, 2u);
+  EXPECT_EQ(waiter->got, "token-1") << "there is no other, and it has not expired";
+  EXPECT_EQ(current(*held), "token-1");
+}
+
+TEST_F(TokenManagerTest, a_refusal_while_the_server_fails_lets_nobody_wait) {
   script.answer = [&](unsigned call) { return call == 1 ? credential(call, 1h) : failure(true); };
   const auto held = token();
   manager->warm_up(fetcher);
@@ -335,10 +368,10 @@ TEST_F(TokenManagerTest, a_drop_while_the_server_fails_lets_nobody_wait) {
   const unsigned calls = script.calls;
   const Given refused = held->current(clock.now());
   ASSERT_TRUE(refused);
-  EXPECT_TRUE(held->drop(*refused));
-  const auto waiter = wait_for(held, requests, 1h);
+  EXPECT_TRUE(held->renew(*refused));
+  const auto waiter = wait_for_another(held, refused, requests, 1h);
   settle(loop);
-  EXPECT_THAT(waiter->got, HasSubstr("PST-U013"));
+  EXPECT_EQ(waiter->got, "token-1");
   EXPECT_EQ(script.calls, calls) << "a failing server is left alone";
 }
 
@@ -434,7 +467,7 @@ TEST(TokenManagerThreads, hands_what_it_has_to_all_loops) {
           for (int i = 0;; ++i) {
             Result<Given> given = co_await from->get(on, on.now() + 100ms);
             if (given) count.fetch_add(1);
-            if (given && drops && i % 50 == 10) from->drop(**given);
+            if (given && drops && i % 50 == 10) from->renew(**given);
             co_await on.sleep_for(1ms);
           }
         }

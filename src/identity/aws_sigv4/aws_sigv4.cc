@@ -49,12 +49,19 @@ Task<Result<void>> AwsSigV4::apply(Attempt& attempt) const {
   if (!settings_.token) {
     return Result<void>(fail(Code::token_unavailable, Side::gateway, "credentials are not fetched here"));
   }
-  if (auto credential = settings_.token->current(attempt.loop.now())) return sign_with(attempt, std::move(credential));
+  const auto credential = settings_.token->current(attempt.loop.now());
+  if (credential && credential.get() != tokens::find_use(attempt.refused, *settings_.token)) {
+    return sign_with(attempt, credential);
+  }
   return sign_when_there(attempt);
 }
 
 Task<Result<void>> AwsSigV4::sign_when_there(Attempt& attempt) const {
-  auto credential = co_await settings_.token->get(attempt.loop, attempt.deadline);
+  const tokens::Credential* const refused = tokens::find_use(attempt.refused, *settings_.token);
+  auto waiting = refused ? settings_.token->another(*refused, attempt.loop, attempt.deadline)
+                         : settings_.token->get(attempt.loop, attempt.deadline);
+  auto credential = co_await std::move(waiting);
+  attempt.now = attempt.loop.wall();
   if (!credential) co_return std::unexpected(std::move(credential.error()));
   co_return sign_with(attempt, std::move(*credential));
 }
