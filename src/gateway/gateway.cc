@@ -289,7 +289,8 @@ Result<std::shared_ptr<IssuerKeeper>> Gateway::issuer_for(const config::Config& 
   if (!config.issuer) return nullptr;
   if (issuer_ && issuer_->is(*config.issuer)) return issuer_;
   Result<std::unique_ptr<IssuerKeeper>> opened =
-      IssuerKeeper::open(*config.issuer, options_.clock.wall(), options_.entropy);
+      IssuerKeeper::open(*config.issuer, options_.clock.wall(), options_.entropy,
+                         snapshot_ ? IssuerKeeper::Moment::reload : IssuerKeeper::Moment::start);
   if (!opened) return std::unexpected(std::move(opened.error()));
   return std::shared_ptr<IssuerKeeper>(std::move(*opened));
 }

@@ -17,18 +17,18 @@ IssuerKeeper::IssuerKeeper(const config::IssuerConfig& config, const Entropy& en
                   .algorithms = config.options.algorithms,
                   .rotation = config.options.rotation,
                   .max_wait = kLockWait,
+                  .makes_first = false,
                   .files = config.keys}),
       mint_(std::make_shared<issuer::TokenMint>(config.options, entropy)) {}
 
 Result<std::unique_ptr<IssuerKeeper>> IssuerKeeper::open(const config::IssuerConfig& config, WallTime now,
-                                                         const Entropy& entropy) {
+                                                         const Entropy& entropy, Moment moment) {
   std::unique_ptr<IssuerKeeper> keeper(new IssuerKeeper(config, entropy));
-  // Nobody is served yet: whoever makes the first keys may take its time.
-  const issuer::KeyDirectory patient({.path = config.directory,
-                                      .algorithms = config.options.algorithms,
-                                      .rotation = config.options.rotation,
-                                      .files = config.keys});
-  Result<void> adopted = keeper->adopt(patient.open(now), now);
+  issuer::KeyDirectory::Options options = keeper->directory_.options();
+  options.makes_first = true;
+  // At a start nobody is served yet: another gateway that makes the first keys may take its time.
+  if (moment == Moment::start) options.max_wait = issuer::KeyDirectory::Options().max_wait;
+  Result<void> adopted = keeper->adopt(issuer::KeyDirectory(std::move(options)).open(now), now);
   if (!adopted) return std::unexpected(std::move(adopted.error()));
   return keeper;
 }

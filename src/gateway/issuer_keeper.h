@@ -17,9 +17,13 @@ namespace postern::gateway {
 
 class IssuerKeeper {
  public:
+  enum class Moment : std::uint8_t {
+    start,
+    reload
+  };  // a reload waits no longer for a lock than the control thread may
   // Makes the first keys if there are none.
   [[nodiscard]] static Result<std::unique_ptr<IssuerKeeper>> open(const config::IssuerConfig& config, WallTime now,
-                                                                  const Entropy& entropy);
+                                                                  const Entropy& entropy, Moment moment);
   // For a dry run: the keys that are there, or none. Writes nothing.
   [[nodiscard]] static std::unique_ptr<IssuerKeeper> rehearse(const config::IssuerConfig& config, WallTime now,
                                                               const Entropy& entropy);

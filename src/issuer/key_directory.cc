@@ -64,6 +64,10 @@ std::unexpected<Error> kept_elsewhere() {
       "front when verifiers know it, and remove the old one when its last token has ended");
 }
 
+std::unexpected<Error> gone(const std::string& path) {
+  return refused(path, "the list of keys, keys.json, is not there any more: bring the directory back as it was");
+}
+
 std::string file_of(std::string_view kid) { return std::string(kid) + std::string(kSuffix); }
 
 std::int64_t seconds_of(WallTime when) {
@@ -362,6 +366,7 @@ Result<IssuerKeys> KeyDirectory::change(const Change& change_ring) const {
 
 Result<IssuerKeys> KeyDirectory::open_locked(WallTime now) const {
   return change([&](Survey& seen) -> Result<KeyRing> {
+    if (!seen.list && !options_.makes_first) return gone(options_.path);
     if (!seen.list && (seen.making || seen.keys.empty())) {
       seen.making = true;
       const Result<void> made = make_first(now);
@@ -387,6 +392,7 @@ Result<IssuerKeys> KeyDirectory::open_locked(WallTime now) const {
 
 Result<IssuerKeys> KeyDirectory::open(WallTime now) const {
   if (!options_.files.empty()) return load_files();
+  if (!options_.makes_first && !stamp()) return gone(options_.path);
   // Most of the time nothing has to be changed, and the directory may be one that cannot be.
   std::optional<IssuerKeys> there;
   if (stamp()) {

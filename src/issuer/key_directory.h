@@ -73,6 +73,9 @@ class KeyDirectory {
     std::vector<jose::Algorithm> algorithms = {jose::Algorithm::RS256};  // for which there has to be a key
     RotationTimes rotation = {};
     Duration max_wait = std::chrono::seconds(30);  // for the lock: somebody may be making RSA keys
+    // Whether open() makes keys where there are none: for a start. While a gateway runs, a list that is not there any
+    // more is one that was lost, or a mount that has gone: new keys would be known to nobody.
+    bool makes_first = true;
     // Not empty: these files are the keys (load_key_files()), and `path` is not looked at. Nothing is made, rotated or
     // removed then: that is for whoever keeps them.
     std::vector<std::string> files = {};

@@ -441,6 +441,25 @@ TEST_F(KeyFiles, TheFirstOfItsAlgorithmSigns) {
                            keys->ring, keys->keys));
 }
 
+TEST_F(KeyFiles, ARunningGatewayMakesNoNewKeysWhereItsOwnHaveGone) {
+  KeyDirectory::Options options{.path = temporary_.file("keys"), .algorithms = {Algorithm::ES256}};
+  const auto first = KeyDirectory(options).open(day(0));
+  ASSERT_TRUE(first) << why(first);
+  options.makes_first = false;
+  const KeyDirectory running(options);
+  EXPECT_TRUE(running.open(day(0)));
+  std::filesystem::rename(temporary_.file("keys"), temporary_.file("away"));
+  EXPECT_THAT(why(running.open(day(0))), HasSubstr("not there any more"));
+  EXPECT_FALSE(std::filesystem::exists(temporary_.file("keys"))) << "nothing is written where a mount was";
+  std::filesystem::create_directory(temporary_.file("keys"));
+  EXPECT_THAT(why(running.open(day(0))), HasSubstr("not there any more"));
+  std::filesystem::remove(temporary_.file("keys"));
+  std::filesystem::rename(temporary_.file("away"), temporary_.file("keys"));
+  const auto again = running.open(day(0));
+  ASSERT_TRUE(again) << why(again);
+  EXPECT_EQ(again->ring, first->ring);
+}
+
 TEST_F(KeyFiles, StandInForADirectoryThatNobodyChanges) {
   const std::string first = make("first", Algorithm::ES256);
   const KeyDirectory directory({.path = temporary_.file("not-there"),

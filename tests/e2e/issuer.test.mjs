@@ -207,3 +207,16 @@ test('keys that somebody else keeps: the first one signs, all are published, and
   assert.equal(await signer(), fourth, 'what it has goes on');
   assert.ok(!gateway.output().includes('PRIVATE KEY'));
 });
+
+test('a directory that goes away makes nobody sign with new keys', async () => {
+  const [gateway] = gateways;
+  const before = await kidsOf(gateway);
+  renameSync(keys, `${keys}.away`);
+  await until('readiness to end', async () => (await gateway.observe('/readyz')).status === 503);
+  assert.deepEqual(await kidsOf(gateway), before);
+  await throughAll();
+  rmSync(keys, { recursive: true, force: true });
+  renameSync(`${keys}.away`, keys);
+  await until('readiness to come back', async () => (await gateway.observe('/readyz')).status === 200);
+  assert.deepEqual(await kidsOf(gateway), before);
+});
