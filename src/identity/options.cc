@@ -9,6 +9,19 @@ std::string_view text_of(const config::Node& options, std::string_view key, std:
   return value ? value->text() : otherwise;
 }
 
+bool refuse_unused(const config::Node& options, std::span<const std::string_view> keys, std::string_view why,
+                   config::Diagnostics& diagnostics) {
+  bool none = true;
+  for (const std::string_view key : keys) {
+    const config::Entry* const entry = options.find_entry(key);
+    if (!entry) continue;
+    none = false;
+    diagnostics.error(config::Problem::policy_option, *entry,
+                      "`" + std::string(key) + "` does nothing here: " + std::string(why), "remove it");
+  }
+  return none;
+}
+
 std::optional<std::uint64_t> body_limit_of(const config::Node& options, config::Diagnostics& diagnostics) {
   const config::Node* const given = options.find("max_body");
   const bool without = options.find("unsigned_body") || text_of(options, "payload") == "unsigned";

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -16,6 +17,11 @@ namespace postern::identity {
 // The text of an option, or `otherwise` if it is not given. REQUIRES: the schema says that it is a text.
 [[nodiscard]] std::string_view text_of(const config::Node& options, std::string_view key,
                                        std::string_view otherwise = {}) noexcept;
+
+// Reports each of `keys` that is given: it does nothing beside what was chosen, for the reason in `why`. True if there
+// was none.
+bool refuse_unused(const config::Node& options, std::span<const std::string_view> keys, std::string_view why,
+                   config::Diagnostics& diagnostics);
 
 // `max_body` (1 MiB if it is not given), or nothing with `unsigned_body` or `payload: unsigned`. What is kept until it
 // is sent costs memory, so `max_body` ends at kMostBody. Reports both at once, and a limit that is too high.

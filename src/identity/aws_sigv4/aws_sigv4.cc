@@ -228,6 +228,8 @@ std::unique_ptr<const IdentityMethod> make_aws_sigv4(const config::IdentityUse& 
       endpoint && text_of(credentials, "from") != "instance") {
     diagnostics.error(Problem::ambiguous, *endpoint, "`endpoint` is that of `from: instance`", "remove it");
   }
+  constexpr std::string_view kOfFetched[] = {"cold_start"};
+  if (!from && !role) refuse_unused(options, kOfFetched, "keys that are given need no start", diagnostics);
   read_signing_options(settings, options, diagnostics);
   if (errors != diagnostics.errors()) return nullptr;
   settings.fetched = from || role;

@@ -90,6 +90,8 @@ std::unique_ptr<const IdentityMethod> make_azure_ad(const config::IdentityUse& u
                         "remove it; `managed_identity: {client_id: ...}` chooses one of several");
     }
   }
+  constexpr std::string_view kOfApp[] = {"authority"};
+  if (managed_identity) refuse_unused(options, kOfApp, "the machine logs in, wherever it is", diagnostics);
   if (const config::Node* const key = options.find("key"); key && !options.find("certificate")) {
     diagnostics.error(Problem::missing_key, *key, "a key without its certificate", "add `certificate`");
   }

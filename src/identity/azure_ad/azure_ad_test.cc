@@ -91,6 +91,8 @@ TEST_F(AzureAdTest, wants_exactly_one_way_to_log_in) {
   EXPECT_THAT(refusal(kApp + secret + ", key: \"${file:/s/entra}\""), HasSubstr("a key without its certificate"));
   EXPECT_THAT(refusal("tenant: common, client_id: x, resource: r" + secret), HasSubstr("tenant has to be"));
   EXPECT_THAT(refusal(kApp + secret + ", authority: \"http://login.example.com\""), HasSubstr("authority is http://"));
+  EXPECT_THAT(refusal("resource: r, managed_identity: {}, authority: \"https://login.example.com\""),
+              HasSubstr("`authority` does nothing here"));
   EXPECT_THAT(refusal(kApp + ", client_secret: literal-secret-0123456789"), Not(HasSubstr("0123456789")));
 }
 

@@ -46,6 +46,8 @@ std::unique_ptr<const IdentityMethod> make_gcp_access_token(const config::Identi
   }
   auto wanted = tokens::GcpWanted::access(scope_of(options));
   if (metadata) {
+    constexpr std::string_view kOfFile[] = {"subject", "token_url"};
+    if (!refuse_unused(options, kOfFile, "the metadata server knows one account only", diagnostics)) return nullptr;
     return make_bearer("gcp_access_token", use, from_metadata(*metadata, std::move(wanted)), diagnostics, services);
   }
   tokens::GcpServiceAccountOptions grant;

@@ -58,6 +58,8 @@ TEST_F(GcpAccessTokenTest, says_what_is_wrong_with_its_options_and_shows_no_key)
   EXPECT_THAT(refusal(""), HasSubstr("neither `service_account` nor `metadata`"));
   EXPECT_THAT(refusal(file + ", metadata: {}"), HasSubstr("both a key file and the metadata server"));
   EXPECT_THAT(refusal(file + ", token_url: \"http://example.com/\""), HasSubstr("token_url is http://"));
+  EXPECT_THAT(refusal("metadata: {}, subject: a@b"), HasSubstr("`subject` does nothing here"));
+  EXPECT_THAT(refusal("metadata: {}, token_url: \"https://example.com/\""), HasSubstr("`token_url` does nothing here"));
   EXPECT_THAT(refusal("metadata: {endpoint: \"http://example.com/\"}"), HasSubstr("endpoint is http://"));
   for (const auto& [member, value] :
        std::map<std::string, std::optional<std::string>>{{"type", "authorized_user"},

@@ -18,6 +18,14 @@ std::unique_ptr<const IdentityMethod> make_gcp_federated(const config::IdentityU
   wanted.lifetime = seconds_of(options, "lifetime", wanted.lifetime);
   wanted.sts_url = text_of(options, "sts_url", wanted.sts_url);
   wanted.iamcredentials_url = text_of(options, "iamcredentials_url", wanted.iamcredentials_url);
+  constexpr std::string_view kOfAccount[] = {"lifetime", "iamcredentials_url"};
+  constexpr std::string_view kOfAccess[] = {"lifetime"};
+  const bool used =
+      wanted.service_account.empty()
+          ? refuse_unused(options, kOfAccount, "no account is impersonated", diagnostics)
+          : !options.find("id_token_audience") ||
+                refuse_unused(options, kOfAccess, "Google decides how long an ID token lives", diagnostics);
+  if (!used) return nullptr;
   const config::Node* const scopes = options.find("scopes");
   const std::string_view id_token = text_of(options, "id_token_audience");
   if (scopes && !id_token.empty()) {

@@ -67,6 +67,9 @@ TEST_F(GcpFederatedTest, says_what_is_wrong_with_its_options) {
   EXPECT_THAT(refusal("provider: pool"), HasSubstr("provider is //iam.googleapis.com/"));
   EXPECT_THAT(refusal(kProvider + ", id_token_audience: x"), HasSubstr("an ID token needs service_account"));
   EXPECT_THAT(refusal(kProvider + ", id_token_audience: x, scopes: [a]"), HasSubstr("scopes are for access tokens"));
+  EXPECT_THAT(refusal(kProvider + ", lifetime: 1h"), HasSubstr("`lifetime` does nothing here"));
+  EXPECT_THAT(refusal(kProvider + ", impersonate: \"a@b\", id_token_audience: x, lifetime: 1h"),
+              HasSubstr("`lifetime` does nothing here"));
   EXPECT_THAT(refusal(kProvider + ", impersonate: \"a@b\", lifetime: 13h"), HasSubstr("lifetime is 10m to 12h"));
 }
 

@@ -40,6 +40,8 @@ std::unique_ptr<const IdentityMethod> make_gcp_id_token(const config::IdentityUs
   }
   auto wanted = tokens::GcpWanted::identity(std::string(text_of(options, "audience")));
   if (metadata) {
+    constexpr std::string_view kOfFile[] = {"token_url"};
+    if (!refuse_unused(options, kOfFile, "the metadata server issues the token itself", diagnostics)) return nullptr;
     return make_bearer("gcp_id_token", use, from_metadata(*metadata, std::move(wanted)), diagnostics, services);
   }
   tokens::GcpServiceAccountOptions grant;
