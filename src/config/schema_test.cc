@@ -185,7 +185,7 @@ TEST(Schema, HintsNameTheNearestKeyThatIsBuilt) {
       {"origins: {a: {timeout: {}}}", "did you mean `timeouts`?"},
       {"zzzzzzzz: 1",
        "known here: version, listeners, observe, admin, workers, state_directory, drain, limits, buffer_memory, "
-       "trusted_proxies, policies, origins, routes, access_log, consumers, $schema"},
+       "trusted_proxies, policies, origins, routes, access_log, consumers, $schema, issuer, egress_proxy"},
   };
   for (const auto& c : cases) {
     Diagnostics diagnostics("t.yaml");

@@ -128,7 +128,10 @@ TEST(Status, TextIsForPeople) {
             "certificate listeners[0].tls.certificates[0] CN=api?: until 2023-11-16T22:13:20.000Z (in 2d 0h)\n"
             "certificate ca.client CN=old: EXPIRED 2023-11-14T21:13:20.000Z (1h 0m ago)\n"
             "INSECURE origins.old until 2023-11-15T22:13:20.000Z (in 1d 0h): until moved\n"
-            "INSECURE origins.older EXPIRED 2023-11-14T21:13:20.000Z (1h 0m ago): forgotten\n");
+            "INSECURE origins.older EXPIRED 2023-11-14T21:13:20.000Z (1h 0m ago): forgotten\n"
+            "issuer https://id.example.com: NOT THE KEYS OF THE DIRECTORY: /state/issuer/keys.json: it ends early\n"
+            "  key RS256 kid-1 signing, signs from 2023-11-14T19:13:20.000Z (3h 0m ago)\n"
+            "  key RS256 kid-2 next, signs from 2023-11-15T19:13:20.000Z (in 21h 0m)\n");
 }
 
 TEST(Status, AnEmptyOneIsStillJson) {

@@ -371,23 +371,20 @@ TEST(HandOver, AnEarlyAnswerDoesNotWaitForTheRequest) {
   EXPECT_EQ(client.say(""), "rst 1 8") << "half a request must not look whole";
 }
 
-// With a word or without: the origin has not seen the request, which can be sent elsewhere, whatever its method is.
+// It says so: the origin has not seen the request, which can be sent elsewhere, whatever its method is.
 TEST(HandOver, TheOriginMayGoAwayInBetween) {
-  for (const bool goes : {true, false}) {
-    for (const bool closes : {true, false}) {
-      if (!goes && !closes) continue;
-      Client client;
-      client.greet();
-      Upload exchange("abc");
-      // In this order: the session reads first, and is to serialise after that.
-      client.far.slip_in(goes ? goaway(0, 0) : ping());
-      client.begin_only(exchange);
-      if (closes) client.far.finish();
-      settle(client.loop);
-      EXPECT_EQ(exchange.uploaded, "ok");
-      EXPECT_EQ(exchange.head, "PST-U004 ");
-      EXPECT_EQ(exchange.retry, Retry::yes) << goes << closes;
-    }
+  for (const bool closes : {true, false}) {
+    Client client;
+    client.greet();
+    Upload exchange("abc");
+    // In this order: the session reads first, and is to serialise after that.
+    client.far.slip_in(goaway(0, 0));
+    client.begin_only(exchange);
+    if (closes) client.far.finish();
+    settle(client.loop);
+    EXPECT_EQ(exchange.uploaded, "ok");
+    EXPECT_EQ(exchange.head, "PST-U004 ");
+    EXPECT_EQ(exchange.retry, Retry::yes) << closes;
   }
 }
 
