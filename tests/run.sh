@@ -233,7 +233,7 @@ run_all() {  # in its own process, under the time guard
 }
 
 run_tests() {
-  local filter='' guard=1740 child code=0 item
+  local filter='' guard=1770 child code=0 item
   long=0
   while [ $# -gt 0 ]; do
     case $1 in
