@@ -388,6 +388,20 @@ TEST(HandOver, TheOriginMayGoAwayInBetween) {
   }
 }
 
+// Without a word: the session has serialised before it sees the end, and nobody knows what the origin has read.
+TEST(HandOver, AnEndWithoutAWordMayComeAfterTheRequest) {
+  Client client;
+  client.greet();
+  Upload exchange("abc");
+  client.far.slip_in(ping());
+  client.begin_only(exchange);
+  client.far.finish();
+  settle(client.loop);
+  EXPECT_EQ(exchange.uploaded, "ok");
+  EXPECT_EQ(exchange.head, "PST-U004 ");
+  EXPECT_EQ(exchange.retry, Retry::if_reused);
+}
+
 TEST(HandOver, ARequestThatWasSentMayHaveBeenSeen) {
   Client client;
   client.greet();
